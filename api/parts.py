@@ -1,18 +1,40 @@
 """The parts of every process: hot store, published documents, job queue and database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from cache_manager import CacheManager
 from database import Database
 from job_queue.queue import JobQueue
 from stores.hot.store import HotStore
 
+if TYPE_CHECKING:
+    from providers.assets import Assets
+    from providers.chain import Chains
+    from providers.collecting.keeper import Keeper
+    from providers.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderParts:
+    """What providers are asked with; commands/providers_part.py opens and closes it."""
+
+    registry: "Registry"
+    assets: "Assets"
+    chains: "Chains"
+    keeper: "Keeper"
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The stores and their users; commands/composition.py opens and closes them."""
+    """The stores and their users; commands/composition.py opens and closes them. `providers`: of an
+    API process, unless PROVIDERS=off."""
 
     store: HotStore
     cache: CacheManager
     queue: JobQueue
     database: Database
+    providers: ProviderParts | None = None
+
+    def with_providers(self, providers: ProviderParts) -> "Parts":
+        return replace(self, providers=providers)

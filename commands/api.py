@@ -9,10 +9,10 @@ from api.connections.hosts import Hosts
 from api.connections.limits import ConnectionLimits
 from api.connections.server import serve_app
 from api_routes import create_app
-from commands.composition import open_parts
 from commands.embedded_stores import embedded_stores
 from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
+from commands.providers_part import open_api_parts
 from commands.runtime import tune_garbage_collection
 from commands.store_check import run_with_checked_store
 from commands.terminal import say_or_log
@@ -50,7 +50,7 @@ async def serve_api(
     several = settings.web_concurrency > 1
     group = f"{socket.gethostname()}:{os.getppid()}" if several else None
     metrics = ApiMetrics(name, group=group)
-    app = create_app(settings, lambda: open_parts(settings, "api"), metrics=metrics)
+    app = create_app(settings, lambda: open_api_parts(settings), metrics=metrics)
     tune_garbage_collection()
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings)
     hosts = Hosts(settings.allowed_hosts, settings.host)

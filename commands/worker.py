@@ -4,10 +4,12 @@ import argparse
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
+from commands.providers_part import open_providers
 from commands.runtime import tune_garbage_collection
 from commands.store_check import StoreCheck, run_beside
 from commands.workers_check import wrong_workers_as_lines
@@ -51,6 +53,11 @@ async def working_context(settings: Settings) -> AsyncIterator[JobContext]:
         if context.store.kind != "native":
             opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
         await opened.enter_async_context(measuring_loop_lag(context.metrics.loop_lag))
+        providers = await opened.enter_async_context(
+            open_providers(context.settings, context.store, context.database)
+        )
+        if providers is not None:
+            context = replace(context, providers=providers.service)
         yield context
 
 

@@ -1,0 +1,112 @@
+"""The part of a process that asks providers, keeps what they told, and says what was saved."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from addresses.environment import environment_of
+from api.parts import Parts, ProviderParts
+from commands.composition import holder_name, open_parts
+from commands.providers_registry import read_registry
+from config import Settings, SettingsError
+from database import Database, DatabaseUnavailable
+from providers import assets
+from providers.assets import UnknownAsset
+from providers.attempts import Alert, Attempt
+from providers.chain import Chains
+from providers.collecting.attempt_log import AttemptLog
+from providers.collecting.keeper import Keeper
+from providers.collecting.service import DataCollectorService
+from providers.collecting.whale_rounds import WhaleRounds
+from providers.networks import UnknownNetwork
+from stores.hot.store import HotStore, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenProviders:
+    """What `open_providers` has opened. `switched` is set once the switches of operators are in the
+    hot store, too."""
+
+    parts: ProviderParts
+    service: DataCollectorService
+    switched: asyncio.Event
+
+
+@contextlib.asynccontextmanager
+async def open_providers(
+    settings: Settings,
+    store: HotStore,
+    database: Database,
+    *,
+    on_attempt: Callable[[Attempt], None] = lambda _: None,
+    on_alert: Callable[[Alert], None] = lambda _: None,
+) -> AsyncIterator[OpenProviders | None]:
+    """None where PROVIDERS=off. Raises SettingsError for what names no asset or chain, and for
+    mistakes in the file of PROVIDERS."""
+    if settings.providers == "off":
+        yield None
+        return
+    # Imported here: where they are off, nothing of them is loaded.
+    from providers.opening import open_chains
+
+    registry, known = read_registry(settings), assets.load()
+    attempts = AttemptLog(database.providers.conduct, holder_name())
+
+    def told(attempt: Attempt) -> None:
+        attempts.note(attempt)
+        on_attempt(attempt)
+
+    async with open_chains(
+        *(settings, store, registry, known),
+        environ=environment_of(),
+        on_attempt=told,
+        on_alert=on_alert,
+    ) as chains:
+        keeper = Keeper(database.providers)
+        whales = WhaleRounds(chains.whales, database.providers.whales, settings.whale_min_usd)
+        try:
+            service = DataCollectorService(
+                *(chains, keeper, registry, known),
+                agent_assets=settings.agent_assets,
+                agent_chains=settings.agent_chains,
+                whales=whales.collect,
+            )
+        except (UnknownAsset, UnknownNetwork) as error:
+            raise SettingsError([f"AGENT_ASSETS or AGENT_CHAINS: {error}"]) from None
+        stop, switched = asyncio.Event(), asyncio.Event()
+        writing = asyncio.create_task(attempts.run(stop), name="provider attempts")
+        switching = asyncio.create_task(
+            _switch_again(chains, database, switched), name="provider switches"
+        )
+        try:
+            parts = ProviderParts(registry, known, chains, keeper)
+            yield OpenProviders(parts, service, switched)
+        finally:
+            stop.set()
+            switching.cancel()
+            await asyncio.wait((writing, switching))
+
+
+async def _switch_again(chains: Chains, database: Database, done: asyncio.Event) -> None:
+    """What operators have switched holds although the hot store was emptied."""
+    try:
+        for resource, on in (await database.providers.conduct.switches()).items():
+            await chains.client.gate.switch(resource, on)
+        done.set()
+    except (DatabaseUnavailable, StoreUnavailable) as error:
+        log.warning("provider_switches_not_read", error=str(error))
+
+
+@contextlib.asynccontextmanager
+async def open_api_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """The parts of an API process."""
+    async with (
+        open_parts(settings, "api") as parts,
+        open_providers(settings, parts.store, parts.database) as providers,
+    ):
+        yield parts if providers is None else parts.with_providers(providers.parts)

@@ -1,0 +1,81 @@
+"""The part of a process that asks providers: over simulated ones, with what it keeps of them."""
+
+import asyncpg
+import pytest
+
+from commands.composition import open_parts
+from commands.providers_part import open_api_parts, open_providers
+from config import Settings, SettingsError, load_settings
+from tests.fixtures.simulator import StartSimulator
+
+
+@pytest.fixture
+def settings(redis_url: str, database_url: str, start_simulator: StartSimulator) -> Settings:
+    imitated = start_simulator(providers=True, binance=5, bybit=5)
+    return load_settings(
+        redis_url=redis_url, database_url=database_url, providers_base_url=imitated.base_url
+    )
+
+
+async def test_the_agent_collects_and_keeps_all_kinds(
+    settings: Settings, database_url: str
+) -> None:
+    async with (
+        open_parts(settings, "test") as parts,
+        open_providers(settings, parts.store, parts.database) as providers,
+    ):
+        assert providers is not None
+        collected = {each.kind: each for each in await providers.service.collect_all()}
+
+    connection = await asyncpg.connect(database_url)
+    kept = {
+        table: await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
+        for table in ("market_prices", "news_articles", "gas_prices", "whale_transactions")
+    }
+    attempted = {
+        row["outcome"]: row["count"]
+        for row in await connection.fetch(
+            "SELECT outcome, count(*) FROM connection_attempts GROUP BY outcome"
+        )
+    }
+    cursors = await connection.fetch("SELECT chain FROM whale_cursor")
+    await connection.close()
+
+    assert collected["prices"].rows == kept["market_prices"] == 5
+    assert collected["news"].rows == kept["news_articles"] > 20
+    assert collected["gas"].rows == kept["gas_prices"] == 6
+    assert collected["whales"].rows == kept["whale_transactions"]
+    assert {row["chain"] for row in cursors} >= {"ethereum", "bsc", "polygon", "arbitrum", "base"}
+    assert attempted["ok"] > 30
+
+
+async def test_what_an_operator_switched_off_stays_off_in_an_empty_hot_store(
+    settings: Settings,
+) -> None:
+    async with open_parts(settings, "test") as parts:
+        await parts.database.providers.conduct.switch("news/rss_decrypt", False, at_ms=1, by="t")
+        async with open_providers(settings, parts.store, parts.database) as providers:
+            assert providers is not None
+            chains = providers.parts.chains
+            row = providers.parts.registry.resource("news/rss_decrypt")
+            await providers.switched.wait()
+            (member,) = await chains.client.look([row])
+    assert member.switched is False
+
+
+async def test_nothing_is_opened_where_they_are_off(redis_url: str, database_url: str) -> None:
+    settings = load_settings(redis_url=redis_url, database_url=database_url, providers="off")
+    async with open_api_parts(settings) as parts:
+        assert parts.providers is None
+
+
+@pytest.mark.parametrize("wrong", [{"agent_assets": "btc,nosuch"}, {"agent_chains": "nosuch"}])
+async def test_what_the_agent_cannot_ask_for_ends_the_start(
+    settings: Settings, wrong: dict[str, str]
+) -> None:
+    wrong_settings = settings.model_copy(
+        update={name: tuple(value.split(",")) for name, value in wrong.items()}
+    )
+    with pytest.raises(SettingsError, match=r"AGENT_ASSETS or AGENT_CHAINS: .*nosuch"):
+        async with open_api_parts(wrong_settings):
+            pass
