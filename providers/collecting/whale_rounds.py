@@ -1,5 +1,4 @@
-"""Looks for transfers of much in the blocks since the last look, and keeps them with how far that
-was."""
+"""Looks for great transfers in the blocks since the last look, and keeps them and the place."""
 
 import asyncio
 from collections.abc import Sequence

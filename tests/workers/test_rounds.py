@@ -224,7 +224,8 @@ async def test_rounds_ask_the_providers_beside_the_exchanges(
 
 
 async def test_a_round_of_which_nothing_came_has_failed(agent: Agent) -> None:
-    how = {"state": "failed", "as_of_ms": None, "result": None, "error": "binance: HTTP 502"}
+    how: dict[str, Any] = {"state": "failed", "as_of_ms": None, "result": None}
+    how["error"] = "binance: HTTP 502"
     with pytest.raises(RoundFailed, match="collect:all: binance: HTTP 502; collect:5m: "):
         await asyncio.gather(agent.round(collect_ui_data), agent.end_all(4, **how))
 
