@@ -79,6 +79,8 @@ class Holding:
         self._parts = parts
         self._changed_at_ms = changed_at_ms
         self._options = StreamOptions.of(definition.options)
+        # One for all calls of the function: the store takes each number of a lease once.
+        self._publisher = Publisher(parts.store, definition.name, lease, self._options.keep)
         self._function = stream_function(definition.function)
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
@@ -179,9 +181,8 @@ class Holding:
     async def _call(self, attempt: int, pace: RestartPace) -> str:
         """Calls the function once; how it ended. Raises StreamGivenUp, RunLost or LeaseLost."""
         definition, parts = self.definition, self._parts
-        publisher = Publisher(parts.store, definition.name, self.lease, self._options.keep)
         feed = self._feed = Feed(
-            definition.name, definition.url, self._options, parts.proxy_of, publisher, pace,
+            definition.name, definition.url, self._options, parts.proxy_of, self._publisher, pace,
             self.counts, self._stopping,
         )  # fmt: skip
         self.counts.status = "connecting"
