@@ -57,6 +57,8 @@ class Hosts:
             return {host.egress for host in found} == {*self.processes}
 
         await until(both, 60, self.said)
+        for process in self.processes.values():  # and takes parts
+            await process.until_said("engine_ready", within_s=60)
 
     async def holder(self, lane: str = "worker") -> str:
         """Whose process has the lane's lease; of collections, if no other is named."""

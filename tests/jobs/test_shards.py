@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Any
@@ -16,6 +16,7 @@ from data_collector.helped import Helped, packed
 from data_collector.part_asks import PartAsks
 from data_collector.part_fetching import Bodies, PartFetching
 from data_collector.run import CollectionRun
+from database import DatabaseUnavailable
 from documents.names import base_name
 from jobs import closes, collection, shards
 from jobs.context import JobContext
@@ -117,6 +118,7 @@ async def forget(runner: JobRunner) -> None:
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "WORTH_SHARING_S", 0.1)
+    monkeypatch.setattr(shards, "_LOOK_EVERY_S", {"native": 0.05})
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,109 @@ async def test_hosts_with_other_addresses_bring_the_rows_of_one_host(
         stats = exchanges.stats()
         assert stats["limits_broken"] == {}
         assert stats["rejected"] == []
+
+
+class Collecting:
+    """A collection that is under way, and how many of its requests the asker has sent."""
+
+    def __init__(self, runner: JobRunner, exchanges: Simulator) -> None:
+        self.runner = runner
+        self.exchanges = exchanges
+        self.working = asyncio.ensure_future(runner.complete("collect:4h"))
+
+    async def has_asked(self, address: str, count: int) -> None:
+        """Returns when so many requests have come from the address of this name."""
+
+        async def asked() -> bool:
+            assert not self.working.done()
+            return asked_by(self.exchanges)[ADDRESSES[address]] >= count
+
+        await until(asked)
+
+
+async def test_a_host_that_comes_while_it_is_under_way_helps(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=NARROW) as (first, second):
+        await is_gone(second)
+        collecting = Collecting(first, exchanges)
+        await collecting.has_asked("one", 3)
+        assert asked_by(exchanges).keys() == {ADDRESSES["one"]}
+        await beats(second)
+        await collecting.has_asked("two", 3)
+        assert (await collecting.working)["missing"] == 0
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+        assert asked_by(exchanges).total() <= 1.4 * ALONE
+        assert exchanges.stats()["limits_broken"] == {}
+
+
+async def test_parts_are_asked_for_again_when_the_engine_is_ready(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    """A collection at the first start may begin before the engine has its tables."""
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=NARROW) as (first, _):
+        assert isinstance(first.context.parts, PartsHere)
+        parts = NotReady(first.context.parts.hosts)
+        first.context = replace(first.context, parts=parts)
+        collecting = Collecting(first, exchanges)
+        await collecting.has_asked("one", 3)
+
+        async def has_tried() -> bool:
+            return parts.refused > 1
+
+        await until(has_tried)
+        parts.is_ready = True
+        await collecting.has_asked("two", 3)
+        assert (await collecting.working)["missing"] == 0
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+
+
+async def test_the_part_of_a_host_that_is_gone_is_given_to_another(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    names = ("one", "two", "three")
+    async with hosts(open_runner, exchanges, *names, rate_fraction=NARROW) as (
+        first,
+        second,
+        third,
+    ):
+        await is_gone(third)
+        assert isinstance(first.context.parts, PartsHere)
+        parts = PartsHere({"egress:three": first.context.parts.hosts["egress:three"]})
+        first.context = replace(first.context, parts=parts)
+        collecting = Collecting(first, exchanges)
+
+        async def is_asked() -> bool:
+            return len(parts.asked) == 1  # of the second, which never begins
+
+        await until(is_asked)
+        await is_gone(second)
+        await beats(third)
+        await collecting.has_asked("three", 3)
+        assert (await collecting.working)["missing"] == 0
+        assert parts.abandoned >= {1}
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+
+
+@dataclass
+class NotReady(PartsHere):
+    is_ready: bool = False
+    refused: int = 0
+
+    async def ask(self, worker: str, queue: str, given: Mapping[str, Any]) -> int:
+        if not self.is_ready:
+            self.refused += 1
+            raise DatabaseUnavailable("the database has no such table")
+        return await super().ask(worker, queue, given)
+
+
+async def is_gone(runner: JobRunner) -> None:
+    """Its heartbeat has expired."""
+    worker_id = f"host-{runner.context.settings.egress_id}:1"
+    await runner.context.store.execute("DEL", f"workers:{worker_id}")
 
 
 class Dying:
@@ -249,7 +354,8 @@ async def after_the_part(
     helper: JobRunner, context: JobContext, run: CollectionRun, asks: PartAsks, lease: Lease
 ) -> AsyncIterator[None]:
     """As `shards.shared`, but nothing is asked for here before the part has brought everything."""
-    helped = Helped(run.sender, [asks.markets])
+    helped = Helped(run.sender, asks.markets)
+    helped.deal(1)
 
     async def bring(market: Market, bodies: Bodies) -> None:
         helped.arrived(market.key, packed(bodies))
