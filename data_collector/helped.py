@@ -94,7 +94,7 @@ class Helped:
 
     def deal(self, helpers: int) -> dict[int, list[Market]]:
         """Deals parts to so many new helpers, by number: of what is in no part, where that is
-        nothing the second half of the longest part."""
+        nothing the second half of the longest part. Fewer, if there is not enough for all."""
         dealt: dict[int, list[Market]] = {}
         for others in reversed(range(helpers)):
             part = _Part({}, {})
@@ -106,24 +106,26 @@ class Helped:
                 part.left[exchange], part.until[exchange] = keys, len(keys)
                 for key in keys:
                     self._coming.setdefault(key, asyncio.Event())
-            self._parts[self._dealt] = part
-            every = chain.from_iterable(part.left.values())
-            dealt[self._dealt] = [self._markets[key] for key in every]
-            self._dealt += 1
+            every = [*chain.from_iterable(part.left.values())]
+            if every:
+                self._parts[self._dealt] = part
+                dealt[self._dealt] = [self._markets[key] for key in every]
+                self._dealt += 1
         return dealt
 
     def _second_half(self, exchange: Exchange) -> list[str]:
-        """Takes it out of the longest part."""
+        """Takes it out of the longest part, unless most of that may be under way."""
         most: list[str] = []
         longest: _Part | None = None
         for part in self._parts.values():
             keys = [*filter(self._is_open, part.left[exchange])]
             if len(keys) > len(most):
                 most, longest = keys, part
+        if longest is None or len(most) <= 2 * self.concurrency:
+            return []
         taken = most[(len(most) + 1) // 2 :]
-        if longest is not None and taken:
-            longest.until[exchange] = longest.left[exchange].index(taken[0])
-            del longest.left[exchange][longest.until[exchange] :]
+        longest.until[exchange] = longest.left[exchange].index(taken[0])
+        del longest.left[exchange][longest.until[exchange] :]
         return taken
 
     def _is_open(self, key: str) -> bool:

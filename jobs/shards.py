@@ -56,6 +56,7 @@ async def shared(
     helped = Helped(run.sender, asks.markets)
     before, run.sender, run.order = run.sender, helped, helped
     sharing = _Sharing(context, context.parts, lease, asks, cost, helped)
+    await sharing.begin()
     working = asyncio.create_task(sharing.work(), name="shards")
     try:
         yield
@@ -80,11 +81,12 @@ def seconds_alone(client: ExchangeClient, cost: Mapping[Where, float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part that an address has: its number, and its id in the store."""
+    """A part for an address: its number, its id in the store, and what is asked."""
 
     number: int
     id: str
     egress: str
+    asks: PartAsks
 
 
 class _Sharing:
@@ -108,9 +110,17 @@ class _Sharing:
         self._asks = asks
         self._cost = cost
         self._helped = helped
+        self._dealt: list[_Part] = []  # not yet asked for
         self._parts: dict[int, _Part] = {}  # by run
         self._rests_until_s: dict[str, float] = {}
         self._away = OutageLog(log, "shards_stand", "shards_go_on")
+
+    async def begin(self) -> None:
+        """Deals parts to the addresses that are there, before the run begins with any market."""
+        try:
+            self._deal(await self._alive())
+        except StoreUnavailable as error:
+            self._away.failed(error)
 
     async def work(self) -> None:
         """Asks, and takes what comes, until cancelled. Troubles of it end the help alone."""
@@ -132,18 +142,27 @@ class _Sharing:
 
     async def _look(self) -> None:
         """Takes parts back that nobody works on any more, and gives some to addresses without."""
-        egress_id = self._context.settings.egress_id
-        alive = await other_addresses(self._context.store, egress_id)
+        await self._ask()
+        alive = await self._alive()
         await self._take_back(alive)
+        self._deal(alive)
+        await self._ask()
+
+    async def _alive(self) -> list[str]:
+        return await other_addresses(self._context.store, self._context.settings.egress_id)
+
+    def _deal(self, alive: Sequence[str]) -> None:
         helping, now_s = {part.egress for part in self._parts.values()}, _now_s()
         free = [
             egress
             for egress in alive
             if egress not in helping and self._rests_until_s.get(egress, now_s) <= now_s
-        ]
-        free = free[: _MOST_PARTS - len(helping)]
-        if free and self._seconds_left() >= WORTH_SHARING_S * (1 + len(helping)):
-            await self._give(free)
+        ][: _MOST_PARTS - len(helping)]
+        if not free or self._seconds_left() < WORTH_SHARING_S * (1 + len(helping)):
+            return
+        dealt = self._helped.deal(len(free))
+        for egress, (number, markets) in zip(free, dealt.items(), strict=False):
+            self._dealt.append(_Part(number, new_part_id(), egress, self._asks.of(markets)))
 
     def _seconds_left(self) -> float:
         """How long the rest would last here, without help."""
@@ -173,28 +192,25 @@ class _Sharing:
         if gone:
             await self._runs.abandon(gone)
 
-    async def _give(self, egresses: Sequence[str]) -> None:
-        dealt = self._helped.deal(len(egresses))
-        given: set[int] = set()
+    async def _ask(self) -> None:
+        """Asks for what is dealt; what cannot be asked for goes back."""
         try:
-            for egress, (number, markets) in zip(egresses, dealt.items(), strict=True):
-                if not markets:
-                    continue
-                part = _Part(number, new_part_id(), egress)
-                run_id = await self._ask(part, self._asks.of(markets))
-                self._parts[run_id] = part
-                given.add(number)
+            while self._dealt:
+                part = self._dealt[0]
+                await self._ask_one(part)
+                del self._dealt[0]
         finally:
-            for number in dealt.keys() - given:
-                self._helped.give_back(number)
+            for part in self._dealt:
+                self._helped.give_back(part.number)
+            self._dealt.clear()
 
-    async def _ask(self, part: _Part, asks: PartAsks) -> int:
-        given = {"lane": self._fence.lane, "lease": self._fence.value, **asks.encoded()}
+    async def _ask_one(self, part: _Part) -> None:
+        given = {"lane": self._fence.lane, "lease": self._fence.value, **part.asks.encoded()}
         text = await asyncio.to_thread(orjson.dumps, given)
         await self._parcels.offer(part.id, text.decode())
         run_id = await self._runs.ask(WORKER, queue_of_egress(part.egress), {"part": part.id})
-        log.info("part_asked", run=run_id, egress=part.egress, markets=len(asks.markets))
-        return run_id
+        self._parts[run_id] = part
+        log.info("part_asked", run=run_id, egress=part.egress, markets=len(part.asks.markets))
 
     async def _take(self) -> bool:
         if not self._parts:

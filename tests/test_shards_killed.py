@@ -103,6 +103,7 @@ async def test_a_collection_of_two_hosts_is_complete(
             exchanges,
             HISTORY_CANDLES=str(CANDLES),
             RATE_FRACTION="0.04",  # so that few markets are worth asking others for
+            CONCURRENCY_LIMIT="2",
             SCHEDULES="on",
             WORKER_LOCK_TTL_S="3",
             FR_REFRESH_ON_START="false",

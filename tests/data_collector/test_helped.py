@@ -106,4 +106,11 @@ def test_exchanges_are_dealt_apart() -> None:
 
 def test_nothing_is_dealt_where_everything_is_begun(helped: Helped) -> None:
     goes_on(helped, 12)
-    assert [*helped.deal(2).values()] == [[], []]
+    assert helped.deal(2) == {}
+
+
+def test_a_part_of_which_most_may_be_under_way_is_not_divided(helped: Helped) -> None:
+    ((_, part),) = helped.deal(1).items()
+    for market in part[:8]:
+        helped.arrived(market.key, packed({}))
+    assert helped.deal(1) == {}
