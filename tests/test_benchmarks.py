@@ -11,7 +11,7 @@ from benchmarks.__main__ import PARTS
 from benchmarks.machine import ROOT, environment, run_measured
 from benchmarks.report import LeftOut, Report, Row, Sample, Target
 
-SLOW: Final = ("closes", "history", "shards", "streams", "workers")
+SLOW: Final = (*("closes", "collecting", "history", "serving", "shards", "streams", "workers"),)
 
 
 def test_a_row_is_the_median_of_ratios_taken_side_by_side() -> None:
