@@ -283,11 +283,13 @@ async def test_what_a_dead_host_does_not_bring_is_asked_for(
             assert by_key(await first.document(timeframe)) == expected
 
 
+@pytest.mark.parametrize("status", [500, 418, 451])
 async def test_a_part_that_fails_is_fetched_by_the_asker(
-    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any], status: int
 ) -> None:
+    """The exchange fails, has banned the helper's address, or does not serve its location."""
     async with hosts(open_runner, exchanges, "one", "two", rate_fraction=0.1) as (first, _):
-        first.fault({"kind": "status", "status": 500, "client": ADDRESSES["two"]})
+        first.fault({"kind": "status", "status": status, "client": ADDRESSES["two"]})
         assert (await first.complete("collect:4h"))["missing"] == 0
         for timeframe, expected in alone.items():
             assert by_key(await first.document(timeframe)) == expected
