@@ -15,11 +15,11 @@ from workers.changes import Changes
 from workers.configuration import Configuration
 from workers.databases.open_databases import Databases
 from workers.definition import WrongWorkers
-from workers.engine import Engine, QueueRule
+from workers.engine import Engine
 from workers.parts import Parts
 from workers.registry import Registry
 from workers.runs import Runs
-from workers.seam import served_queues
+from workers.seam import QueueRule, served_queues
 from workers.state import LastRun, WorkerStates
 from workers.streams.reconciler import Reconciler
 from workers.sync import sync
