@@ -89,7 +89,9 @@ EXPECTED: Final = {
     ],
     "shards": [
         "wall time of a cold 4h collection by two addresses, 6 markets",
-        "requests from the address that asked less",
+        "requests of a cold 4h collection from the address that asked less",
+        "wall time of a cold collection of all timeframes by two addresses, 6 markets",
+        "requests of a cold collection of all timeframes from the address that asked less",
     ],
     "history": [
         "bytes of a candle in chunks",
