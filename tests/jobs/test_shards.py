@@ -30,6 +30,7 @@ from tests.fixtures.jobs import JobRunner, OpenRunner, by_key
 from tests.fixtures.parts import PartsHere
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from tests.fixtures.upstash import UpstashEndpoint
 
 ADDRESSES = {"one": "127.0.0.1", "two": "127.0.0.2", "three": "127.0.0.3"}
 CANDLES = 300
@@ -145,6 +146,54 @@ async def test_hosts_with_other_addresses_bring_the_rows_of_one_host(
         stats = exchanges.stats()
         assert stats["limits_broken"] == {}
         assert stats["rejected"] == []
+
+
+@pytest.mark.slow
+async def test_hosts_share_over_a_store_that_bills_commands(
+    open_runner: OpenRunner,
+    exchanges: Simulator,
+    alone: Mapping[str, Any],
+    upstash: UpstashEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shards, "_LOOK_EVERY_S", {"upstash": 1.0})
+    settings = {
+        "redis_url": None,
+        "upstash_redis_rest_url": upstash.url,
+        "upstash_redis_rest_token": upstash.token,
+        "rate_fraction": 0.02,
+    }
+    async with hosts(open_runner, exchanges, "one", "two", **settings) as (first, second):
+        assert first.context.store.kind == second.context.store.kind == "upstash"
+        result = await first.complete("collect:4h")
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+        assert result["missing"] == 0
+        assert min(asked_by(exchanges)[ADDRESSES[name]] for name in ("one", "two")) >= 3
+
+
+async def test_markets_that_go_on_are_not_shared(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    """Of a collection in which other markets are new."""
+    async with open_runner(
+        exchanges, egress_id="before", history_candles=CANDLES, markets_limit=3
+    ) as before:
+        await before.complete("collect:4h")
+        old = {key.partition(":")[2] for key in by_key(await before.document("4h"))}
+    exchanges.post("/sim/stats/reset")
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=NARROW) as (first, _):
+        assert (await first.complete("collect:4h"))["missing"] == 0
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)).keys() == expected.keys()
+        requests = exchanges.get("/sim/requests")["requests"]
+        theirs = {
+            f"{each['exchange']}:{each['symbol']}"
+            for each in requests
+            if each["client"] == ADDRESSES["two"]
+        }
+        assert len(theirs) >= 3
+        assert not theirs & old
 
 
 class Collecting:
