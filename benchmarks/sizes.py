@@ -15,6 +15,7 @@ class Sizes:
     small: tuple[int, int] = (100, 100)
     readers: int = 50
     cold: tuple[int, int] = (450, 500)
+    long_shards: int = 1  # runs of the row of shards that lasts for minutes
     latency_ms: int = 50
     ccxt: int = 40  # markets of each exchange
     bodies: int = 30  # markets of each exchange

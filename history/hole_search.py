@@ -225,11 +225,9 @@ def _window(key: SeriesKey, windows: Mapping[str, DocumentWindow]) -> Range | No
         return None
     document = GLOBAL_FR if key.kind == "funding" else _name_of(key.interval_ms)
     window = windows.get(document)
-    if window is None or window.first_ms is None:
+    if window is None or (first_ms := window.first_of((key.exchange, key.symbol))) is None:
         return None
-    if (key.exchange, key.symbol) not in window.markets:
-        return None
-    return window.first_ms, window.last_ms + 1
+    return first_ms, window.last_ms + 1
 
 
 def _name_of(interval_ms: int) -> str:

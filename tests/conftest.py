@@ -3,6 +3,11 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
+from commands import runtime
+
+# Before anything imports numpy: its threads on as many cores as pytest has processes are no help.
+runtime.prepare()
+
 # Whole services that take half a minute and more: begun first, they do not end last, alone.
 LONG = (
     *("test_main_job.py", "test_large_documents.py", "test_benchmarks.py", "test_crashes.py"),

@@ -11,7 +11,7 @@ from benchmarks.__main__ import PARTS
 from benchmarks.machine import ROOT, environment, run_measured
 from benchmarks.report import LeftOut, Report, Row, Sample, Target
 
-SLOW: Final = ("closes", "history", "shards", "streams", "workers")
+SLOW: Final = (*("closes", "collecting", "history", "serving", "shards", "streams", "workers"),)
 
 
 def test_a_row_is_the_median_of_ratios_taken_side_by_side() -> None:
@@ -89,7 +89,9 @@ EXPECTED: Final = {
     ],
     "shards": [
         "wall time of a cold 4h collection by two addresses, 6 markets",
-        "requests from the address that asked less",
+        "requests of a cold 4h collection from the address that asked less",
+        "wall time of a cold collection of all timeframes by two addresses, 6 markets",
+        "requests of a cold collection of all timeframes from the address that asked less",
     ],
     "history": [
         "bytes of a candle in chunks",

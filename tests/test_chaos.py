@@ -41,6 +41,7 @@ async def _output(process: asyncio.subprocess.Process, within_s: float = _DEADLI
     return output.decode(errors="replace")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(_DEADLINE_S + 20)
 async def test_a_short_run_has_no_violation(tmp_path: Path) -> None:
     process = await _start("--seed", "5", "--seconds", "10", "--mode", "polling", cwd=tmp_path)

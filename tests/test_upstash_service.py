@@ -79,6 +79,7 @@ async def test_it_collects_serves_and_waits(
     assert exchanges.stats()["limits_broken"] == {}
 
 
+@pytest.mark.slow
 async def test_an_idle_service_asks_little(
     settings: dict[str, str], start_service: StartService, upstash: UpstashEndpoint
 ) -> None:

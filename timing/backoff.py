@@ -41,3 +41,12 @@ async def stop_or_done(stop: asyncio.Event, wait: Coroutine[Any, Any, object]) -
         waited.cancel()
         await asyncio.gather(stopped, waited, return_exceptions=True)
     return stop.is_set()
+
+
+async def within(seconds: float, wait: Coroutine[Any, Any, object]) -> None:
+    """Waits for the end of `wait`, at most so long; it is cancelled then."""
+    try:
+        async with asyncio.timeout(seconds):
+            await wait
+    except TimeoutError:
+        pass

@@ -118,6 +118,14 @@ class Configuration:
             definition.name, values, _validated(definition, definition.config, values)
         )
 
+    async def given(self, definition: WorkerDefinition) -> dict[str, Any]:
+        """What rows and the environment give a worker now, unchecked: where it differs from before,
+        its configuration has changed. Raises as `read` does, but no WrongConfiguration."""
+        values = Values(definition.name, await self._known_rows(), self._environment)
+        model = definition.config
+        keys = values.keys() if model is None else model.model_fields
+        return {key: found.value for key, found in values.given(keys).items()}
+
     async def wrong_at_start(self, definitions: Iterable[WorkerDefinition]) -> list[str]:
         """One line, with file and line of the declaration, for each worker whose required keys have
         no value, or whose environment has a wrong one; and what is secret is hidden from now on.

@@ -40,6 +40,8 @@ class Configuring(Protocol):
     """The configuration chain; see workers/configuration.py."""
 
     async def read(self, definition: WorkerDefinition) -> Mapping[str, Any]: ...
+    async def given(self, definition: WorkerDefinition) -> Mapping[str, Any]: ...
+    def forget(self) -> None: ...
 
 
 class UsersDatabases(Protocol):
@@ -208,6 +210,15 @@ class ContextMaker:
         self._asker = asker
         self._configuration = configuration
         self._databases = databases
+
+    async def given(self, definition: WorkerDefinition) -> Mapping[str, Any]:
+        """What the worker's configuration is given now; see workers/configuration.py."""
+        return {} if self._configuration is None else await self._configuration.given(definition)
+
+    def forget(self) -> None:
+        """Has configuration read again by the next call: it was changed."""
+        if self._configuration is not None:
+            self._configuration.forget()
 
     @contextlib.asynccontextmanager
     async def context(

@@ -4,8 +4,11 @@ What travels is a run's id; all truth is in our tables, so PgQueuer's may be dro
 What it does otherwise than we need is put right here, each with the test that shows why:
 - Heartbeats, ends and retries are by job id alone: a host that was frozen and wakes would end the
   job of the host that has taken it over. _OwnedQueries asks whose it is first.
+- A job that was lost and made anew is anybody's, although its run goes on: who runs it takes it
+  first (_OwnedQueries.dequeue).
 - Its manager ends when PostgreSQL restarts, and waits for the running jobs before it says so. The
-  driver here waits for the next connection instead, and a run goes on beside its manager.
+  driver here waits for the next connection instead; and a run goes on beside its manager, which
+  does not wait for it where its tables are gone.
 - It looks for the jobs of dead hosts every 30 s: LOOK_S.
 - A paused queue with waiting jobs would be asked for ten times a second.
 """
@@ -15,9 +18,9 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -31,22 +34,29 @@ from pgqueuer.queries import Queries
 from database import Database
 from logging_setup import OutageLog
 from stores.cold.lone_connection import LoneConnection
-from stores.cold.pool import Connection, DatabaseUnavailable
-from stores.cold.workers.engine_jobs import forget_log, lock_owned, server_ms, sign_of_life
-from stores.cold.workers.runs import jobs_aborted
+from stores.cold.pool import Connection, DatabaseUnavailable, set_path
+from stores.cold.workers.engine_jobs import (
+    forget_log,
+    lock_owned,
+    server_ms,
+    sign_of_life,
+    take_queued,
+)
+from stores.cold.workers.runs import OpenRun, held_runs, jobs_aborted
 from timing.backoff import Backoff, stop_or
 from timing.clock import now_ms
 from workers.engine_driver import EngineDriver, OnConnection, OnLoneConnection, OnPool, changed
-from workers.seam import Again, Runner
+from workers.job_names import entrypoint_of, key_of, queue_of
+from workers.seam import Again, QueueRule, Runner
 
 # A job whose host has given no sign for so long is another's; a sign is given twice within it.
 LEASE_S: Final = 9.0
+_LEASE: Final = timedelta(seconds=LEASE_S)
 # How often a host looks by itself: for jobs of dead hosts, and for what no notification told.
 LOOK_S: Final = 4.0
 # Runs of one host at once, and taken by one look.
 AT_ONCE: Final = 64
 _BATCH: Final = 16
-_LOOK_AGAIN_S: Final = 0.25  # while something waits that no host may take yet
 _STATISTICS_S: Final = 60.0
 _RESTORE_EVERY_S: Final = 60.0
 _FORGET_EVERY_S: Final = 3600.0
@@ -55,22 +65,11 @@ _FIRST_RETRY_S: Final = 0.2
 _SLOWEST_RETRY_S: Final = 5.0
 
 _IDS_TOLD: Final = 200  # by one notification, which holds 8000 bytes
-_QUEUE: Final = "q:"
 _ENGINE_ERRORS: Final = (asyncpg.PostgresError, errors.PgqException, RuntimeError)
 _log = structlog.get_logger(__name__)
 
-
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-
-@dataclass(frozen=True, slots=True)
-class QueueRule:
-    """What holds for a queue over all hosts: `concurrency` runs at once (None: no limit), none
-    before `paused_until_ms` (UTC ms)."""
-
-    concurrency: int | None = None
-    paused_until_ms: int | None = None
 
 
 class Engine:
@@ -96,7 +95,7 @@ class Engine:
         [job] = await self.queries(OnConnection(connection)).enqueue(
             *(entrypoint_of(queue), str(run_id).encode()),
             execute_after=after,
-            dedupe_key=_key(run_id),
+            dedupe_key=key_of(run_id),
         )
         return int(job)
 
@@ -150,26 +149,14 @@ class Engine:
 
     async def restore(self) -> int:
         """Enqueues the open runs that have no job, and returns how many. One that is marked as
-        running waits first, for its host may end it meanwhile. Raises DatabaseUnavailable."""
+        running waits first, for its host to take it. Raises DatabaseUnavailable."""
         rows = self._database.worker_runs
         lacking = await rows.without_job(self._settings.qualified.queue_table)
         if not lacking:
             return 0
 
         async def write(connection: Connection) -> list[tuple[int, int]]:
-            jobs = await self.queries(OnConnection(connection)).enqueue(
-                [entrypoint_of(run.queue) for run in lacking],
-                [str(run.run_id).encode() for run in lacking],
-                [0] * len(lacking),
-                execute_after=[
-                    timedelta(seconds=LEASE_S) if run.state == "running" else None
-                    for run in lacking
-                ],
-                dedupe_key=[_key(run.run_id) for run in lacking],
-                on_conflict="skip",
-            )
-            pairs = zip(lacking, jobs, strict=True)
-            return [(run.run_id, int(job)) for run, job in pairs if job is not None]
+            return await self.queries(OnConnection(connection)).enqueue_again(lacking)
 
         made = await self._database.pool.write(write)
         await rows.give_jobs(made)
@@ -181,14 +168,16 @@ class Engine:
     ) -> None:
         """Runs one manager until `stop`, or until its tables are not as it needs them. Raises what
         has broken it."""
-        manager = _Manager(self.queries(driver), self._settings.channel)
+        driver.begin()
+        queries = self.queries(driver)
+        queries.claims = lambda: runner.claims
+        manager = _Manager(queries, self._settings.channel)
         for queue in queues:
             manager.entrypoint(entrypoint_of(queue), accepts_context=True)(
-                self._taker(stop, runner)
+                self._taker(stop, runner, driver.broken)
             )
         self._manager = manager
         manager.limit(self._rules)
-        driver.begin()
         _log.info("engine_ready", queues=list(queues))
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._run_manager(manager), name="engine"),
@@ -218,12 +207,12 @@ class Engine:
             dequeue_timeout=timedelta(seconds=LOOK_S),
             batch_size=_BATCH,
             max_concurrent_tasks=AT_ONCE,
-            heartbeat_timeout=timedelta(seconds=LEASE_S),
+            heartbeat_timeout=_LEASE,
             log_aggregation_interval=timedelta(seconds=_STATISTICS_S),
         )
 
     def _taker(
-        self, stop: asyncio.Event, runner: Runner
+        self, stop: asyncio.Event, runner: Runner, broken: "asyncio.Future[Exception]"
     ) -> Callable[[models.Job, models.Context], Awaitable[None]]:
         async def take(job: models.Job, context: models.Context) -> None:
             run_id = int(job.payload or b"")
@@ -235,6 +224,9 @@ class Engine:
             running, cancelled = self._running[run_id]
             telling = asyncio.create_task(_tell_cancelled(context, cancelled))
             try:
+                await asyncio.wait((running, broken), return_when=asyncio.FIRST_COMPLETED)
+                if not running.done() and not broken.cancelled():
+                    raise errors.RetryRequested(_LEASE, "what the manager had is lost")
                 again = await asyncio.shield(running)
             finally:
                 telling.cancel()
@@ -311,12 +303,15 @@ class _Manager(QueueManager):
 class _OwnedQueries(Queries):
     """PgQueuer's queries; those of a manager change only the jobs that are its own.
 
-    `owner`: the manager's id; None where the caller may change any.
+    `owner`: the manager's id; None where the caller may change any. `claims`: of the runs that go
+    on in this process.
     """
 
     driver: EngineDriver
     owner: types.QueueManagerId | None = None
     is_closed: Callable[[str], bool] = staticmethod(lambda _: False)
+    claims: Callable[[], Mapping[int, UUID]] = dict
+    _may_lack: bool = True  # the runs that go on here, their jobs
     _eta: timedelta | None = None
     _waiting: int = 0
 
@@ -329,18 +324,46 @@ class _OwnedQueries(Queries):
         heartbeat_timeout: timedelta,
     ) -> list[models.Job]:
         """After an outage the hosts that live have given no sign either: they get time to. How
-        long is known only once there is a connection again."""
+        long is known only once there is a connection again. The lost jobs of runs that go on here
+        are the first."""
         if not entrypoints:
             return []
+        may_lack, self._may_lack = self._may_lack, False
 
         async def work(connection: Connection) -> list[models.Job]:
             lease = heartbeat_timeout + timedelta(seconds=self.driver.forgiven_s())
             plain = Queries(OnConnection(connection), self.qbe, self.qbq, self.qbs)
-            return await plain.dequeue(
+            lost = await self._take_lost(connection) if may_lack else []
+            return lost + await plain.dequeue(
                 batch_size, entrypoints, queue_manager_id, global_concurrency_limit, lease
             )
 
         return await self.driver.call(work)
+
+    async def _take_lost(self, connection: Connection) -> list[models.Job]:
+        """Jobs, made anew by whom ever, of runs that go on here."""
+        if not self.claims():
+            return []
+        async with connection.transaction():
+            await set_path(connection, self.driver.search_path)
+            runs = await held_runs(connection, self.claims())
+            await self.on(connection).enqueue_again(runs)
+            keys = (key_of(run.run_id) for run in runs)
+            rows = await take_queued(connection, self._table, [*keys], self.owner)
+        return [models.Job.model_validate(dict(row)) for row in rows]
+
+    async def enqueue_again(self, runs: Sequence[OpenRun]) -> list[tuple[int, int]]:
+        """Enqueues those of these runs that have no job; pairs of run and job."""
+        jobs = await self.enqueue(
+            [entrypoint_of(run.queue) for run in runs],
+            [str(run.run_id).encode() for run in runs],
+            [0] * len(runs),
+            execute_after=[_LEASE if run.state == "running" else None for run in runs],
+            dedupe_key=[key_of(run.run_id) for run in runs],
+            on_conflict="skip",
+        )
+        pairs = zip(runs, jobs, strict=True)
+        return [(run.run_id, int(job)) for run, job in pairs if job is not None]
 
     async def log_jobs(
         self,
@@ -369,7 +392,10 @@ class _OwnedQueries(Queries):
 
     async def update_heartbeat(self, job_ids: list[types.JobId]) -> None:
         ids = set(job_ids)
-        await self.driver.call(lambda c: sign_of_life(c, self._table, ids, self.owner))
+        alive = await self.driver.call(lambda c: sign_of_life(c, self._table, ids, self.owner))
+        if alive < len(ids):
+            self._may_lack = True
+            self.driver.wake()
 
     async def eligible_queued_work(self, entrypoints: list[types.QueueEntrypoint]) -> int:
         """Asks in one transaction for what the manager asks next, too: an idle host looks often."""
@@ -439,20 +465,6 @@ async def _tell_cancelled(context: models.Context, cancelled: asyncio.Event) -> 
         await asyncio.Event().wait()
     if context.cancellation.cancel_called:
         cancelled.set()
-
-
-def entrypoint_of(queue: str) -> str:
-    """The engine's name of a queue."""
-    return f"{_QUEUE}{queue}"
-
-
-def queue_of(entrypoint: str) -> str:
-    return entrypoint.removeprefix(_QUEUE)
-
-
-def _key(run_id: int) -> str:
-    """Under which the engine has one job of a run at most."""
-    return f"run:{run_id}"
 
 
 def _settings(schema: str) -> DBSettings:

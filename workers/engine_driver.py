@@ -21,6 +21,8 @@ _EXPECTED: Final = (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError)
 class EngineDriver:
     """What the engine's queries ask of a driver: a port of PgQueuer, and a little more."""
 
+    search_path: str | None = None  # where our own tables are; None: where the connection looks
+
     def __init__(self) -> None:
         self.shutdown = asyncio.Event()
 
@@ -93,6 +95,7 @@ class OnLoneConnection(EngineDriver):
         """`lease_s`: within which each host gives a sign of life, once there is a connection."""
         super().__init__()
         self._connection = connection
+        self.search_path = connection.search_path
         self._channel = channel
         self._lease_s = lease_s
         self._heard: Callable[[str], None] | None = None

@@ -15,10 +15,11 @@ from workers.changes import Changes
 from workers.configuration import Configuration
 from workers.databases.open_databases import Databases
 from workers.definition import WrongWorkers
-from workers.engine import Engine, QueueRule
+from workers.engine import Engine
+from workers.parts import Parts
 from workers.registry import Registry
 from workers.runs import Runs
-from workers.seam import served_queues
+from workers.seam import QueueRule, served_queues
 from workers.state import LastRun, WorkerStates
 from workers.streams.reconciler import Reconciler
 from workers.sync import sync
@@ -27,6 +28,7 @@ from workers.ticker import Ticker
 _FIRST_RETRY_S: Final = 0.2
 _SLOWEST_RETRY_S: Final = 5.0
 _LOOK_UNHEARD_S: Final = 1.0  # while changes are not heard
+_OLD_PARTS_EVERY_S: Final = 900.0
 _log = structlog.get_logger(__name__)
 
 
@@ -83,6 +85,7 @@ class WorkerHost:
             group.create_task(self._sync(stop), name="sync")
             if parts.running is not None:
                 group.create_task(self._keep_limits(stop), name="limits")
+                group.create_task(self._end_old_parts(stop), name="old-parts")
                 await self._run_all(parts.running, stop)
 
     async def _run_all(self, running: Running, stop: asyncio.Event) -> None:
@@ -143,6 +146,16 @@ class WorkerHost:
     async def _carry(self, runs: Runs, stop: asyncio.Event) -> None:
         await _either(self._synced, stop)
         await self._parts.engine.run(stop, served_queues(self._parts.settings), runs)
+
+    async def _end_old_parts(self, stop: asyncio.Event) -> None:
+        """Ends, now and then, the parts of jobs whose askers and addresses are gone."""
+        database, engine = self._parts.database, self._parts.engine
+        parts = Parts(database, enqueue=engine.enqueue, cancel=engine.cancel)
+        await _either(self._synced, stop)
+        while not stop.is_set():
+            with contextlib.suppress(DatabaseUnavailable):  # told by those who run
+                await parts.abandon_old()
+            await stop_or(stop, _OLD_PARTS_EVERY_S)
 
     async def _keep_limits(self, stop: asyncio.Event) -> None:
         """Tells the engine what rows say of queues, whenever they have changed."""

@@ -11,12 +11,15 @@ from stores.cold.workers.run_rows import (
     add_run_now,
     end_as_aborted,
     lock_run,
+    old_parts,
     run_of,
     set_job,
 )
 from workers.seam import Cancel, Enqueue
 
 _ABANDONED = "the work that it was a part of goes on without it"
+# Nobody waits so long for a part: who asked has died, and the address is gone.
+_OLD_MS = 2 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,15 @@ class Parts:
                 await self._cancel(connection, jobs)
 
         await self._database.workers.in_transaction(work)
+
+    async def abandon_old(self) -> None:
+        """Ends the parts that nobody has ended. Raises DatabaseUnavailable."""
+
+        async def work(connection: Connection) -> list[int]:
+            return await old_parts(connection, _OLD_MS)
+
+        if found := await self._database.workers.in_transaction(work):
+            await self.abandon(found)
 
     async def ends(self, run_ids: Sequence[int]) -> Mapping[int, PartEnd]:
         async def work(connection: Connection) -> Mapping[int, PartEnd]:

@@ -137,6 +137,15 @@ class Runs:
             if not self._running:
                 self._busy.clear()
 
+    @property
+    def claims(self) -> dict[int, uuid.UUID]:
+        """Of the runs whose attempts go on here, as far as it is known."""
+        return {
+            run_id: running.claim
+            for run_id, running in self._running.items()
+            if running.handle is not None and not running.handle.lost.is_set()
+        }
+
     async def keep(self, stop: asyncio.Event) -> None:
         """Looks twice a second, while runs are running, whether they are still ours, until `stop`;
         the handles of those that are not are told."""
@@ -144,11 +153,7 @@ class Runs:
             if not self._running:
                 await _first_of(stop.wait(), self._busy.wait())
                 continue
-            claims = {
-                run_id: running.claim
-                for run_id, running in self._running.items()
-                if running.handle is not None and not running.handle.lost.is_set()
-            }
+            claims = self.claims
             try:
                 held = await self._rows.held(claims)
             except DatabaseUnavailable as error:

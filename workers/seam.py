@@ -1,9 +1,10 @@
 """The seam between our runs and the engine that carries them: what each side calls of the other."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 from stores.cold.pool import Connection
 from workers.definition import DEFAULT_QUEUE
@@ -39,10 +40,22 @@ class Again:
     because: BaseException | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class QueueRule:
+    """What holds for a queue over all hosts: `concurrency` runs at once (None: no limit), none
+    before `paused_until_ms` (UTC ms)."""
+
+    concurrency: int | None = None
+    paused_until_ms: int | None = None
+
+
 class Runner(Protocol):
     """Runs a run that the engine has taken. `cancelled` is set when the engine was told to cancel
     it, `stop` when this host ends. Returns None once the run is over or another's. Raises
-    nothing."""
+    nothing. `claims`: of the runs that go on here, by id."""
+
+    @property
+    def claims(self) -> Mapping[int, UUID]: ...
 
     async def __call__(
         self, run_id: int, cancelled: asyncio.Event, stop: asyncio.Event

@@ -29,16 +29,16 @@ _FOR_EVER_MS: Final = 2**62
 def told_range(
     window: DocumentWindow | None, market: tuple[str, str], length_ms: int, told_until_ms: int
 ) -> Range | None:
-    """What a document tells by itself of a market (exchange, symbol): all of its window, and what
+    """What a document tells by itself of a market (exchange, symbol): its window of it, and what
     follows on it, if the document still comes: newer versions may have been published already that
     are not recorded yet, and what they tell is known since then, not since a later backfill.
 
     `length_ms`: of its rows. `told_until_ms`: one that was updated before then comes no more.
     """
-    if window is None or window.first_ms is None or market not in window.markets:
+    if window is None or (first_ms := window.first_of(market)) is None:
         return None
     goes_on = window.updated_at_ms >= told_until_ms - 2 * length_ms - _GOES_ON_MS
-    return window.first_ms, _FOR_EVER_MS if goes_on else window.last_ms + length_ms
+    return first_ms, _FOR_EVER_MS if goes_on else window.last_ms + length_ms
 
 
 def told_interest(

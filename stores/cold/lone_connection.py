@@ -57,6 +57,11 @@ class LoneConnection:
         self._heard: dict[str, list[Heard]] = {}
         self._opened: list[Callable[[], None]] = []
 
+    @property
+    def search_path(self) -> str | None:
+        """Of DATABASE_URL, in which our tables are; the connection has its own. See `set_path`."""
+        return self._address.search_path
+
     def hear(self, channel: str, heard: Heard) -> None:
         """Has `heard` called with the payload of each notification of `channel`. Call it before
         `keep`."""

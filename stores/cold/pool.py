@@ -358,8 +358,7 @@ class _HeldConnection:
 
     async def begin(self, path: str | None) -> None:
         await self._transaction.start()
-        if path is not None:
-            await self._connection.execute(_SET_PATH, path)
+        await set_path(self._connection, path)
 
     async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         with self._translated():
@@ -396,8 +395,14 @@ async def _in_schema(
     """Runs `work` in a transaction with its search_path: a transaction pooler (pgbouncer) refuses
     it when a connection opens, and hands a session's to other clients."""
     async with connection.transaction():
-        await connection.execute(_SET_PATH, path)
+        await set_path(connection, path)
         return await work(connection)
+
+
+async def set_path(connection: Connection, path: str | None) -> None:
+    """Sets the search_path until the transaction ends; None leaves it as it is."""
+    if path is not None:
+        await connection.execute(_SET_PATH, path)
 
 
 async def _current_schema(connection: Connection) -> str | None:

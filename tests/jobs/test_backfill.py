@@ -193,6 +193,34 @@ async def test_what_documents_tell_is_left_to_them(
         assert await runner.document("1h") == document
 
 
+async def test_settlements_before_those_of_a_document_are_brought_of_each_market(
+    open_runner: OpenRunner, start_simulator: StartSimulator
+) -> None:
+    """A document has as many of a market that settles each hour as of one that does every eighth,
+    and so begins later with it."""
+    exchanges = start_simulator(binance=10, bybit=10, now=NOW_MS, frozen=True)
+    async with open_runner(exchanges, funding_history=6) as runner:
+        for job_id in ("discovery", "funding", "record"):
+            await runner.complete(job_id)
+        database = runner.context.database
+        told = (await database.publishes.windows())["global_fr"].firsts
+        assert len({*told.values()}) >= 3
+        found = await wished(runner, what=["funding"])
+        assert (found.state, dict(found.failures)) == ("complete", {})
+        await assert_is_truth(database, exchanges, (), interest=False)
+        # A later version does not take them for removed.
+        later_ms = NOW_MS + DAY_MS
+        exchanges.post("/sim/clock", {"now_ms": later_ms})
+        runner.context = replace(runner.context, now_ms=lambda: later_ms)
+        before = {key: await stored(database, SeriesKey.funding(*key)) for key in told}
+        for job_id in ("funding", "record"):
+            await runner.complete(job_id)
+        for key, known in before.items():
+            now = await stored(database, SeriesKey.funding(*key))
+            assert now.times[: len(known.times)].tolist() == known.times.tolist()
+            assert len(now.times) > len(known.times)
+
+
 async def test_a_wish_that_was_interrupted_is_due_and_a_cancelled_one_is_not(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Any
@@ -16,6 +16,7 @@ from data_collector.helped import Helped, packed
 from data_collector.part_asks import PartAsks
 from data_collector.part_fetching import Bodies, PartFetching
 from data_collector.run import CollectionRun
+from database import DatabaseUnavailable
 from documents.names import base_name
 from jobs import closes, collection, shards
 from jobs.context import JobContext
@@ -29,6 +30,7 @@ from tests.fixtures.jobs import JobRunner, OpenRunner, by_key
 from tests.fixtures.parts import PartsHere
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from tests.fixtures.upstash import UpstashEndpoint
 
 ADDRESSES = {"one": "127.0.0.1", "two": "127.0.0.2", "three": "127.0.0.3"}
 CANDLES = 300
@@ -117,6 +119,7 @@ async def forget(runner: JobRunner) -> None:
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "WORTH_SHARING_S", 0.1)
+    monkeypatch.setattr(shards, "_LOOK_EVERY_S", {"native": 0.05})
 
 
 @pytest.mark.parametrize(
@@ -143,6 +146,157 @@ async def test_hosts_with_other_addresses_bring_the_rows_of_one_host(
         stats = exchanges.stats()
         assert stats["limits_broken"] == {}
         assert stats["rejected"] == []
+
+
+@pytest.mark.slow
+async def test_hosts_share_over_a_store_that_bills_commands(
+    open_runner: OpenRunner,
+    exchanges: Simulator,
+    alone: Mapping[str, Any],
+    upstash: UpstashEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shards, "_LOOK_EVERY_S", {"upstash": 1.0})
+    settings = {
+        "redis_url": None,
+        "upstash_redis_rest_url": upstash.url,
+        "upstash_redis_rest_token": upstash.token,
+        "rate_fraction": 0.02,
+    }
+    async with hosts(open_runner, exchanges, "one", "two", **settings) as (first, second):
+        assert first.context.store.kind == second.context.store.kind == "upstash"
+        result = await first.complete("collect:4h")
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+        assert result["missing"] == 0
+        assert min(asked_by(exchanges)[ADDRESSES[name]] for name in ("one", "two")) >= 3
+
+
+async def test_markets_that_go_on_are_not_shared(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    """Of a collection in which other markets are new."""
+    async with open_runner(
+        exchanges, egress_id="before", history_candles=CANDLES, markets_limit=3
+    ) as before:
+        await before.complete("collect:4h")
+        old = {key.partition(":")[2] for key in by_key(await before.document("4h"))}
+    exchanges.post("/sim/stats/reset")
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=NARROW) as (first, _):
+        assert (await first.complete("collect:4h"))["missing"] == 0
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)).keys() == expected.keys()
+        requests = exchanges.get("/sim/requests")["requests"]
+        theirs = {
+            f"{each['exchange']}:{each['symbol']}"
+            for each in requests
+            if each["client"] == ADDRESSES["two"]
+        }
+        assert len(theirs) >= 3
+        assert not theirs & old
+
+
+class Collecting:
+    """A collection that is under way, and how many of its requests the asker has sent."""
+
+    def __init__(self, runner: JobRunner, exchanges: Simulator) -> None:
+        self.runner = runner
+        self.exchanges = exchanges
+        self.working = asyncio.ensure_future(runner.complete("collect:4h"))
+
+    async def has_asked(self, address: str, count: int) -> None:
+        """Returns when so many requests have come from the address of this name."""
+
+        async def asked() -> bool:
+            assert not self.working.done()
+            return asked_by(self.exchanges)[ADDRESSES[address]] >= count
+
+        await until(asked)
+
+
+async def test_a_host_that_comes_while_it_is_under_way_helps(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=NARROW) as (first, second):
+        await is_gone(second)
+        collecting = Collecting(first, exchanges)
+        await collecting.has_asked("one", 3)
+        assert asked_by(exchanges).keys() == {ADDRESSES["one"]}
+        await beats(second)
+        await collecting.has_asked("two", 3)
+        assert (await collecting.working)["missing"] == 0
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+        assert asked_by(exchanges).total() <= 1.4 * ALONE
+        assert exchanges.stats()["limits_broken"] == {}
+
+
+async def test_parts_are_asked_for_again_when_the_engine_is_ready(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    """A collection at the first start may begin before the engine has its tables."""
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=NARROW) as (first, _):
+        assert isinstance(first.context.parts, PartsHere)
+        parts = NotReady(first.context.parts.hosts)
+        first.context = replace(first.context, parts=parts)
+        collecting = Collecting(first, exchanges)
+        await collecting.has_asked("one", 3)
+
+        async def has_tried() -> bool:
+            return parts.refused > 1
+
+        await until(has_tried)
+        parts.is_ready = True
+        await collecting.has_asked("two", 3)
+        assert (await collecting.working)["missing"] == 0
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+
+
+async def test_the_part_of_a_host_that_is_gone_is_given_to_another(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    names = ("one", "two", "three")
+    async with hosts(open_runner, exchanges, *names, rate_fraction=NARROW) as (
+        first,
+        second,
+        third,
+    ):
+        await is_gone(third)
+        assert isinstance(first.context.parts, PartsHere)
+        parts = PartsHere({"egress:three": first.context.parts.hosts["egress:three"]})
+        first.context = replace(first.context, parts=parts)
+        collecting = Collecting(first, exchanges)
+
+        async def is_asked() -> bool:
+            return len(parts.asked) == 1  # of the second, which never begins
+
+        await until(is_asked)
+        await is_gone(second)
+        await beats(third)
+        await collecting.has_asked("three", 3)
+        assert (await collecting.working)["missing"] == 0
+        assert parts.abandoned >= {1}
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+
+
+@dataclass
+class NotReady(PartsHere):
+    is_ready: bool = False
+    refused: int = 0
+
+    async def ask(self, worker: str, queue: str, given: Mapping[str, Any]) -> int:
+        if not self.is_ready:
+            self.refused += 1
+            raise DatabaseUnavailable("the database has no such table")
+        return await super().ask(worker, queue, given)
+
+
+async def is_gone(runner: JobRunner) -> None:
+    """Its heartbeat has expired."""
+    worker_id = f"host-{runner.context.settings.egress_id}:1"
+    await runner.context.store.execute("DEL", f"workers:{worker_id}")
 
 
 class Dying:
@@ -178,11 +332,13 @@ async def test_what_a_dead_host_does_not_bring_is_asked_for(
             assert by_key(await first.document(timeframe)) == expected
 
 
+@pytest.mark.parametrize("status", [500, 418, 451])
 async def test_a_part_that_fails_is_fetched_by_the_asker(
-    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any], status: int
 ) -> None:
+    """The exchange fails, has banned the helper's address, or does not serve its location."""
     async with hosts(open_runner, exchanges, "one", "two", rate_fraction=0.1) as (first, _):
-        first.fault({"kind": "status", "status": 500, "client": ADDRESSES["two"]})
+        first.fault({"kind": "status", "status": status, "client": ADDRESSES["two"]})
         assert (await first.complete("collect:4h"))["missing"] == 0
         for timeframe, expected in alone.items():
             assert by_key(await first.document(timeframe)) == expected
@@ -249,7 +405,8 @@ async def after_the_part(
     helper: JobRunner, context: JobContext, run: CollectionRun, asks: PartAsks, lease: Lease
 ) -> AsyncIterator[None]:
     """As `shards.shared`, but nothing is asked for here before the part has brought everything."""
-    helped = Helped(run.sender, [asks.markets])
+    helped = Helped(run.sender, asks.markets)
+    helped.deal(1)
 
     async def bring(market: Market, bodies: Bodies) -> None:
         helped.arrived(market.key, packed(bodies))

@@ -43,6 +43,7 @@ class Workers:
         two_seconds = {"every_s": 2}
         return [
             self._one("slow", self.slow),
+            self._one("slow_once", self.slow, max_attempts=1),
             self._one("killer", self.killer),
             self._one("leaves", self.leaves),
             self._one("stubborn", self.stubborn, timeout_s=0.2, max_attempts=1),

@@ -184,6 +184,30 @@ async def test_what_a_lost_run_did_is_not_kept(url: str) -> None:
         assert await stored(target) == {("KEPT", 1): (1, None)}
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])  # MariaDB commits what changes tables
+async def test_tables_that_a_lost_run_made_are_not_kept(
+    kind: str, database_url: str, tmp_path: Path
+) -> None:
+    url = database_url if kind == "postgresql" else f"sqlite:///{tmp_path}/users.db"
+    async with opened(url) as (databases, target):
+        run = Run()
+        async with databases.unit_of_work("main", run.handle) as work:
+            await work.execute("CREATE TABLE kept (a integer)")
+            await work.execute("INSERT INTO kept VALUES (1)")
+        with pytest.raises(RunLost):
+            async with databases.unit_of_work("main", run.handle) as work:
+                await work.execute("/* ours */ CREATE TABLE lost (a integer)")
+                await work.execute("-- too\n alter table kept ADD COLUMN b integer")
+                await work.execute("INSERT INTO kept VALUES (2, 2)")
+                await work.execute("DROP TABLE funds")
+                # Reads beside it do not wait.
+                assert kind == "postgresql" or await target.execute_sql("SELECT * FROM kept")
+                run.is_ours = False
+        assert await target.execute_sql("SELECT * FROM kept") == [{"a": 1}]
+        assert await stored(target) == {}
+        await target.execute_sql("CREATE TABLE lost (a integer)")  # there is none
+
+
 def _asks_in_vain() -> RunHandle:
     async def fails(*_: object) -> None:
         raise DatabaseUnavailable("the database is away")

@@ -79,6 +79,24 @@ async def test_the_engines_tables_may_be_dropped_while_runs_go_on(fleet: Fleet) 
     await fleet.until_state(await fleet.force("short"), "complete")
 
 
+@pytest.mark.parametrize("lose", ["DROP SCHEMA engine CASCADE", "TRUNCATE engine.pgqueuer"])
+async def test_a_run_whose_job_is_lost_stays_its_living_hosts(fleet: Fleet, lose: str) -> None:
+    """Also where it has no other attempt; and once its host has died it is another's."""
+    await fleet.start_ready()
+    await fleet.start_ready()
+    once = await fleet.force("slow_once", {"s": 18})
+    killed = await fleet.force("slow", {"s": 3600})
+    await fleet.until_began(once)
+    dies = fleet.host_of(await fleet.until_began(killed))
+    await fleet.execute(lose)
+    await fleet.start_ready()  # which gives runs without a job new ones at its start
+    run = await fleet.until_state(once, "complete", "failed")
+    assert (run.state, run.attempts) == ("complete", 1), fleet.told()
+    assert (await fleet.run(killed)).attempts == 1, fleet.told()
+    dies.kill()
+    await fleet.until_began(killed, attempt=2)
+
+
 async def test_a_run_of_a_worker_that_a_host_does_not_know_waits_for_one_that_does(
     fleet: Fleet,
 ) -> None:

@@ -4,8 +4,9 @@ import asyncio
 
 from database import Database
 from timing.clock import now_ms
-from workers.engine import Engine, QueueRule, _Manager
+from workers.engine import Engine, _Manager
 from workers.engine_driver import EngineDriver
+from workers.seam import QueueRule
 
 
 async def test_the_end_of_a_pause_is_known_however_late_it_was_set() -> None:

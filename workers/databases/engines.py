@@ -5,6 +5,7 @@ The only module that knows how SQLAlchemy opens connections.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -30,6 +31,7 @@ _CLOSE_S: Final = 4.0
 _RECYCLE_S: Final = 1800  # MySQL ends connections that were idle for hours
 _SET_PATH: Final = "SELECT set_config('search_path', :path, true)"
 _NO_PATH: Final = "SELECT 1"
+_DDL: Final = re.compile(r"(\s|--.*|/\*(?s:.*?)\*/)*+(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 
 
 def lacks_packages(address: UserDatabaseAddress) -> bool:
@@ -222,7 +224,14 @@ def _other_engine(address: UserDatabaseAddress, options: dict[str, Any]) -> "Asy
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
+    def begin(connection: Any, _: object, statement: str, *__: object) -> None:
+        # Python's driver begins before INSERT, UPDATE and DELETE alone.
+        driver = connection.connection.driver_connection
+        if _DDL.match(statement) and not driver.in_transaction and driver.isolation_level == "":
+            connection.exec_driver_sql("BEGIN")
+
     event.listen(engine.sync_engine, "connect", prepare)
+    event.listen(engine.sync_engine, "before_cursor_execute", begin)
     return engine
 
 

@@ -16,7 +16,7 @@ from stores.cold.pool import Connection
 from stores.hot.leases import Lease, LeaseLost
 from stores.hot.store import HotStore, StoreUnavailable
 from texts.foreign import foreign_text
-from timing.backoff import stop_or
+from timing.backoff import stop_or, stop_or_done, within
 from timing.clock import now_ms
 from workers.definition import WorkerDefinition
 from workers.run_handle import RunHandle, RunLost
@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 class ContextMaker(Protocol):
     """Makes what the function of a worker is called with (workers/context.py)."""
 
+    async def given(self, definition: WorkerDefinition) -> Mapping[str, Any]: ...
+    def forget(self) -> None: ...
     def context(
         self,
         definition: WorkerDefinition,
@@ -67,7 +69,9 @@ class Holding:
     """Calls a worker's function, again after each failure, while its lease is held.
 
     When the lease is lost the function is cancelled at once; when the worker is to stop, it is told
-    so and cancelled STOP_S later, and the lease is released. `changed_at_ms`: of the worker's row.
+    so and cancelled STOP_S later, and the lease is released. When its configuration has changed the
+    function is ended so, too, and called again under the same lease. `changed_at_ms`: of the
+    worker's row.
     """
 
     def __init__(
@@ -79,10 +83,15 @@ class Holding:
         self._parts = parts
         self._changed_at_ms = changed_at_ms
         self._options = StreamOptions.of(definition.options)
+        # One for all calls of the function: the store takes each number of a lease once.
+        self._publisher = Publisher(parts.store, definition.name, lease, self._options.keep)
         self._function = stream_function(definition.function)
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
         self._feed: Feed | None = None
+        self._given: Mapping[str, Any] | None = None  # to the configuration of the last call
+        self._changed = asyncio.Event()  # the configuration since then
+        self._limit: asyncio.Timeout | None = None  # of the call
         self.work: asyncio.Task[None] | None = None  # the function's
 
     def stop(self) -> None:
@@ -90,6 +99,18 @@ class Holding:
         self._stopping.set()
         if self._feed is not None:
             self._feed.stop()
+
+    async def look_at_configuration(self) -> None:
+        """Has the function called again, with its configuration of now, where that has changed."""
+        if self._given is None or self._changed.is_set():
+            return
+        if await self._parts.maker.given(self.definition) == self._given:
+            return
+        log.info("stream_worker_reconfigured", worker=self.definition.name)
+        self._changed.set()
+        if self._limit is not None and self._feed is not None:
+            self._feed.stop()
+            self._limit.reschedule(asyncio.get_running_loop().time() + STOP_S)
 
     def told_counts(self) -> StreamCounts:
         """What the worker does now."""
@@ -148,14 +169,16 @@ class Holding:
 
     async def _call_again(self) -> None:
         """Calls the function until it is to stop, or has failed too often."""
-        chance = self._parts.between
-        pace = RestartPace(self._options, *([] if chance is None else [chance]))
+        pace = self._new_pace()
         attempt = 0
         while not self._stopping.is_set():
+            if self._changed.is_set():
+                self._changed.clear()
+                pace = self._new_pace()
             attempt += 1
             began_s, before = time.monotonic(), self.counts.messages
             try:
-                error = await self._call(attempt, pace)
+                error = await self._call_until_changed(attempt, pace)
             except (RunLost, LeaseLost):
                 self.lease.check()
                 error = "its function raised RunLost while its lease is held"
@@ -164,6 +187,8 @@ class Holding:
                 return
             if self._stopping.is_set():
                 return
+            if self._changed.is_set():
+                continue
             # A function that worked for long has not failed again and again.
             brought = self.counts.messages > before
             pause_s = pace.failed(time.monotonic() - began_s if brought else 0.0)
@@ -174,20 +199,35 @@ class Holding:
             self.counts.restarts += 1
             self.counts.status = "waiting"
             log.warning("stream_worker_restarts", error=error, retry_in_s=round(pause_s, 1))
-            await stop_or(self._stopping, pause_s)
+            await stop_or_done(self._stopping, within(pause_s, self._changed.wait()))
+
+    def _new_pace(self) -> RestartPace:
+        chance = self._parts.between
+        return RestartPace(self._options, *([] if chance is None else [chance]))
+
+    async def _call_until_changed(self, attempt: int, pace: RestartPace) -> str:
+        """As `_call`, which is cancelled where a change of its configuration does not end it."""
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                return await self._call(attempt, pace)
+        except TimeoutError:
+            return "its configuration has changed"
+        finally:
+            self._limit = None
 
     async def _call(self, attempt: int, pace: RestartPace) -> str:
         """Calls the function once; how it ended. Raises StreamGivenUp, RunLost or LeaseLost."""
         definition, parts = self.definition, self._parts
-        publisher = Publisher(parts.store, definition.name, self.lease, self._options.keep)
+        stop = asyncio.Event()  # of this call
         feed = self._feed = Feed(
-            definition.name, definition.url, self._options, parts.proxy_of, publisher, pace,
-            self.counts, self._stopping,
+            definition.name, definition.url, self._options, parts.proxy_of, self._publisher, pace,
+            self.counts, stop,
         )  # fmt: skip
         self.counts.status = "connecting"
         try:
+            self._given = await parts.maker.given(definition)
             async with parts.maker.context(
-                definition, self._handle(attempt), feed=feed, stop=self._stopping
+                definition, self._handle(attempt), feed=feed, stop=stop
             ) as context:
                 feed.url = _configured_url(context.config) or definition.url
                 await self._function(context)

@@ -73,11 +73,15 @@ _PUBLISHED: Final = one_of(b"done", b"lost")
 _READ: Final = """
 local latest = redis.pcall('HGETALL', KEYS[2])
 if latest.err then latest = {} end
-local command, from, to = 'XRANGE', '(' .. ARGV[1], '+'
-if ARGV[1] == '' then command, from, to = 'XREVRANGE', '+', '-' end
+local is_newest_first = ARGV[1] == ''
+local from = is_newest_first and '+' or '(' .. ARGV[1]
+local function read(count)
+  if is_newest_first then return redis.pcall('XREVRANGE', KEYS[1], from, '-', 'COUNT', count) end
+  return redis.pcall('XRANGE', KEYS[1], from, '+', 'COUNT', count)
+end
 local entries, bytes, wanted = {}, 0, tonumber(ARGV[2])
 while #entries < wanted do
-  local found = redis.pcall(command, KEYS[1], from, to, 'COUNT', math.min(16, wanted - #entries))
+  local found = read(math.min(16, wanted - #entries))
   if found.err or #found == 0 then break end
   for _, entry in ipairs(found) do
     for _, word in ipairs(entry[2]) do bytes = bytes + #word end

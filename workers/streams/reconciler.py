@@ -5,7 +5,7 @@ was read last goes on. Who runs it is its lease.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, Protocol
 
 import structlog
@@ -17,7 +17,7 @@ from metrics.workers import StreamNumbers, WorkersMetrics
 from stores.cold.workers.streams import StreamWish
 from stores.hot.leases import try_acquire
 from stores.hot.store import HotStore, StoreUnavailable
-from timing.backoff import stop_or, stop_or_done
+from timing.backoff import stop_or, stop_or_done, within
 from workers.definition import ANY_EGRESS, WorkerDefinition, WrongWorkers
 from workers.state import WorkerStates, stream_lease
 from workers.streams.fleet import Fleet, Look, Pace
@@ -54,7 +54,7 @@ class _Changes(Protocol):
 
     @property
     def is_heard(self) -> bool: ...
-    def on(self, what: Literal["worker"], wake: Callable[[], None], /) -> None: ...
+    def on(self, what: Literal["worker", "config"], wake: Callable[[], None], /) -> None: ...
 
 
 class _Settings(Protocol):
@@ -101,6 +101,7 @@ class Reconciler:
         self._changes = changes
         if changes is not None:
             changes.on("worker", self._rows_changed.set)
+            changes.on("config", self._rows_changed.set)
         self._wishes: dict[str, StreamWish] = {}
         self._changed = asyncio.Event()  # the wishes, or what is held
         self._holdings: dict[str, Holding] = {}
@@ -136,7 +137,8 @@ class Reconciler:
             await self._release_all()
 
     async def _follow_wishes(self, stop: asyncio.Event) -> None:
-        """Reads the rows; what is not wanted any more is stopped at once."""
+        """Reads the rows; what is not wanted any more is stopped at once, and what is configured
+        anew is called again."""
         outage = OutageLog(log, "stream_wishes_not_read", "stream_wishes_read_again")
         while not stop.is_set():
             self._rows_changed.clear()
@@ -144,16 +146,19 @@ class Reconciler:
                 rows = await self._database.worker_streams.wishes(list(self._definitions))
                 outage.recovered()
                 self._take_wishes({row.name: row for row in rows})
+                for holding in list(self._holdings.values()):
+                    await holding.look_at_configuration()
             except DatabaseUnavailable as error:
                 outage.failed(error)
             heard = self._changes is not None and self._changes.is_heard
             pause_s = _WHILE_HEARD_S if heard else self._pace.wishes_s
-            await stop_or_done(stop, _within(pause_s, self._rows_changed.wait()))
+            await stop_or_done(stop, within(pause_s, self._rows_changed.wait()))
 
     def _take_wishes(self, wishes: dict[str, StreamWish]) -> None:
         if wishes == self._wishes:
             return
         self._wishes = wishes
+        self._parts.maker.forget()
         for name, holding in self._holdings.items():
             if not self._may(name):
                 holding.stop()
@@ -180,7 +185,7 @@ class Reconciler:
                 outage.failed(error)
             except Exception:  # a fault of ours ends neither what is held nor the process
                 log.exception("stream_look_failed")
-            await stop_or_done(stop, _within(pause_s, self._changed.wait()))
+            await stop_or_done(stop, within(pause_s, self._changed.wait()))
 
     async def _look(self, settled: bool) -> None:
         may = [name for name in self._definitions if self._may(name)]
@@ -281,14 +286,6 @@ def _check(definitions: Iterable[WorkerDefinition]) -> None:
             wrong.append(f"{definition.place}: worker {definition.name}: {error}")
     if wrong:
         raise WrongWorkers(wrong)
-
-
-async def _within(seconds: float, wait: Coroutine[Any, Any, object]) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await wait
-    except TimeoutError:
-        pass
 
 
 def _numbers(holding: Holding) -> StreamNumbers:

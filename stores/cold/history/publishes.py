@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from documents.names import GLOBAL_FR
 from market.timeframes import Timeframe
 from stores.cold.history.hot_store_note import OtherStore, note_hot_store
 from stores.cold.history.record_tables import lock_writers
@@ -56,12 +58,19 @@ class Publish:
 class DocumentWindow:
     """What the newest recorded version of a document shows: from `first_ms`, at the earliest, to
     `last_ms`, the newest open time that was closed, or of funding the time of the version (UTC ms).
-    `first_ms` is None if it has no rows. `markets`: (exchange, symbol) of all."""
+    `first_ms` is None if it has no rows. `markets`: (exchange, symbol) of all. `firsts`: where
+    each begins in the document of funding, which has of each so many settlements, not days; empty
+    where that is forgotten."""
 
     first_ms: int | None
     last_ms: int
     updated_at_ms: int
     markets: frozenset[tuple[str, str]]
+    firsts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    def first_of(self, market: tuple[str, str]) -> int | None:
+        """From when it shows the market, at the earliest; None if it does not show it."""
+        return self.firsts.get(market, self.first_ms) if market in self.markets else None
 
 
 class HistoryPublishes:
@@ -134,6 +143,7 @@ def _window(
     updated_at_ms: int,
     stale: str | None,
     markets: str | None,
+    entry: bytes | None,
 ) -> DocumentWindow:
     # Markets that were carried over begin earlier, and are left out of the document's first time.
     firsts = [each[3] for each in orjson.loads(stale or "[]")]
@@ -143,7 +153,15 @@ def _window(
     except ValueError:  # not of a timeframe
         last_ms = as_of_ms
     named = frozenset((each[0], each[1]) for each in orjson.loads(markets or "[]"))
-    return DocumentWindow(min(known, default=None), last_ms, updated_at_ms, named)
+    return DocumentWindow(
+        min(known, default=None), last_ms, updated_at_ms, named, _firsts(entry) if entry else {}
+    )
+
+
+def _firsts(entry: bytes) -> dict[tuple[str, str], int]:
+    """When the rows of each market begin, of an entry of the journal (documents/journal.py)."""
+    markets = orjson.loads(zlib.decompress(entry))["markets"]
+    return {(each[0], each[1]): each[4] for each in markets if each[4] is not None}
 
 
 _MOST_REMOVED: Final = 20_000  # versions in one transaction
@@ -163,16 +181,19 @@ _REMOVE_UNIVERSES: Final = """
 """
 
 _NEWEST = """
-    SELECT s.document, p.first_open_time, p.as_of, p.updated_at, p.stale::text, u.markets::text
+    SELECT s.document, p.first_open_time, p.as_of, p.updated_at, p.stale::text, u.markets::text,
+        j.entry
     FROM history_stored AS s
     JOIN history_publishes AS p ON p.document = s.document AND p.version = s.version
     LEFT JOIN history_universes AS u USING (universe_id)
+    LEFT JOIN history_journal AS j
+        ON j.document = s.document AND j.version = s.version AND s.document = $1
 """
 
 
 async def read_windows(connection: Connection) -> Mapping[str, DocumentWindow]:
     """The window of each recorded document."""
-    rows = await connection.fetch(_NEWEST)
+    rows = await connection.fetch(_NEWEST, GLOBAL_FR)
     return {document: _window(document, *row) for document, *row in rows}
 
 

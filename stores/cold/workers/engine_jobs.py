@@ -4,6 +4,8 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
+import asyncpg
+
 from stores.cold.pool import Connection
 
 _LOG_KEPT_DAYS: Final = 7
@@ -19,11 +21,20 @@ async def lock_owned(
     return {row["id"] for row in rows}
 
 
+async def take_queued(
+    connection: Connection, jobs: str, keys: Collection[str], owner: UUID | None
+) -> list[asyncpg.Record]:
+    """Has the manager `owner` take those of the jobs with these keys that nobody has taken, and
+    notes them as their runs' jobs."""
+    return await connection.fetch(_TAKE_QUEUED.format(jobs=jobs), list(keys), owner)
+
+
 async def sign_of_life(
     connection: Connection, jobs: str, ids: Collection[int], owner: UUID | None
-) -> None:
-    """Notes that the manager `owner` still runs those of these jobs that it has taken."""
-    await connection.execute(_SIGN_OF_LIFE.format(jobs=jobs), list(ids), owner)
+) -> int:
+    """Notes that the manager `owner` still runs those of these jobs that it has taken; how many."""
+    done: str = await connection.execute(_SIGN_OF_LIFE.format(jobs=jobs), list(ids), owner)
+    return int(done.split()[-1])
 
 
 async def forget_log(connection: Connection, log: str, counts: str) -> None:
@@ -41,6 +52,17 @@ async def server_ms(connection: Connection) -> int:
 
 _LOCK_OWNED: Final = """
 SELECT id FROM {jobs} WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2 FOR UPDATE
+"""
+_TAKE_QUEUED: Final = """
+WITH taken AS (
+    UPDATE {jobs}
+    SET status = 'picked', queue_manager_id = $2, heartbeat = now(), updated = now()
+    WHERE dedupe_key = ANY ($1::text[]) AND status = 'queued' RETURNING *
+), noted AS (
+    UPDATE worker_run AS run SET job_id = taken.id FROM taken
+    WHERE run.id = convert_from(taken.payload, 'UTF8')::bigint
+)
+SELECT * FROM taken
 """
 _SIGN_OF_LIFE: Final = """
 UPDATE {jobs} SET heartbeat = now() WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2

@@ -162,6 +162,12 @@ async def end_as_aborted(connection: Connection, run: RunRow, reason: str) -> Ru
     return None if row is None else _run(row)
 
 
+async def old_parts(connection: Connection, age_ms: int) -> list[int]:
+    """The open runs of parts that were asked for so long ago."""
+    rows = await connection.fetch(_OLD_PARTS, list(OPEN_STATES), age_ms)
+    return [row["id"] for row in rows]
+
+
 def _run(row: asyncpg.Record) -> RunRow:
     found = {field: row[column] for field, column in zip(_FIELDS, _COLUMNS, strict=True)}
     for field in ("input", "result"):
@@ -224,4 +230,8 @@ _ABORT: Final = f"""
     SET (state, claim, error, finished_at) = ('aborted', NULL, $3, {NOW_MS})
     WHERE worker = $1 AND slot = $2 AND state = ANY($4)
     RETURNING {_TOLD}
+"""  # noqa: S608 - our own columns
+_OLD_PARTS: Final = f"""
+    SELECT id FROM worker_run
+    WHERE why = 'part' AND state = ANY($1) AND queued_at < {NOW_MS} - $2::bigint
 """  # noqa: S608 - our own columns

@@ -122,8 +122,7 @@ class WorkerRuns:
         """Of the runs with these claims, those that still run under them."""
 
         async def read(connection: Connection) -> set[int]:
-            rows = await connection.fetch(_HELD, [*claims], [*claims.values()])
-            return {row["id"] for row in rows}
+            return {run.run_id for run in await held_runs(connection, claims)}
 
         return await self._pool.read(read) if claims else set()
 
@@ -152,6 +151,12 @@ async def holds(connection: Connection, worker: str, slot_ms: int, claim: UUID) 
     """Whether the run of this worker and slot runs under `claim`. Its row is locked then, so that
     it stays so until the caller's transaction ends."""
     return bool(await connection.fetchval(_HOLDS, worker, slot_ms, claim))
+
+
+async def held_runs(connection: Connection, claims: Mapping[int, UUID]) -> list[OpenRun]:
+    """Of the runs with these claims, those that still run under them."""
+    rows = await connection.fetch(_HELD, [*claims], [*claims.values()])
+    return [OpenRun(row["id"], row["queue"], "running") for row in rows]
 
 
 async def jobs_aborted(connection: Connection, jobs: Collection[int]) -> None:
@@ -241,7 +246,7 @@ RETURNING run.id
 """  # noqa: S608 - of constants
 
 _HELD: Final = """
-SELECT run.id FROM worker_run AS run
+SELECT run.id, run.queue FROM worker_run AS run
 JOIN unnest($1::bigint[], $2::uuid[]) AS wanted(id, claim)
     ON run.id = wanted.id AND run.claim = wanted.claim
 WHERE run.state = 'running'

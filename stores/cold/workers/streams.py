@@ -11,7 +11,7 @@ from stores.cold.pool import Connection, Pool
 @dataclass(frozen=True, slots=True)
 class StreamWish:
     """A row of a WebSocket worker: whether it is to run, on hosts of which egress (`any`, or an
-    EGRESS_ID), and when the row was changed last, UTC ms."""
+    EGRESS_ID), and when it or its configuration was changed last, UTC ms."""
 
     name: str
     enabled: bool
@@ -65,7 +65,10 @@ class WorkerStreams:
 
 
 _WISHES: Final = """
-    SELECT name, enabled, egress, changed_at FROM worker
+    SELECT name, enabled, egress, greatest(changed_at, (
+        SELECT max(c.changed_at) FROM worker_config AS c
+        WHERE c.worker IS NULL OR c.worker = worker.name
+    )) FROM worker
     WHERE kind = 'websocket' AND name = ANY($1)
 """
 # One look into the primary key for each worker and partition.

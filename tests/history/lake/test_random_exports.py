@@ -1,5 +1,6 @@
 """Exports of random histories, one after another into one folder, beside the naive record."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,33 @@ class Lake:
             times = [t for key in keys for t in self.history.naive.versions.get(key, ())]
             if times:
                 for key in keys:
-                    self._export(key, min(times), as_of_ms)
+                    self._export(key, min(times), max(times), as_of_ms)
 
-    def _export(self, key: SeriesKey, begin_ms: int, as_of_ms: int) -> None:
-        kept = {t: row for t, row in self.rows.get(key, {}).items() if t < begin_ms}
+    def _export(self, key: SeriesKey, begin_ms: int, end_ms: int, as_of_ms: int) -> None:
+        """Months in which the record has nothing stay as they are. Where it has some, rows of which
+        it has nothing stay in months that are over, and in the one in which it begins."""
+        known = self.history.naive.versions.get(key, {})
+
+        def is_kept(t: int) -> bool:
+            month = month_of(t)
+            if not month_of(begin_ms) <= month <= month_of(end_ms):
+                return True
+            return t not in known and (month < month_of(as_of_ms) or month < _utc(begin_ms))
+
+        kept = {t: row for t, row in self.rows.get(key, {}).items() if is_kept(t)}
         told, _ = self.history.naive.read(key, 0, _END_MS, as_of_ms, False)
         self.rows[key] = kept | {row[0]: row for row in told}
 
     def expected(self) -> dict[SeriesKey, list[Row]]:
         return {key: [rows[t] for t in sorted(rows)] for key, rows in self.rows.items() if rows}
+
+
+def month_of(time_ms: int) -> datetime:
+    return _utc(time_ms).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _utc(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
 
 
 def keys_of(seed: int) -> list[SeriesKey]:

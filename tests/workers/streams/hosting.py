@@ -15,6 +15,7 @@ from database import Database
 from job_queue.queue import JobQueue
 from stores.hot.store import HotStore
 from workers.asking import Asker
+from workers.configuration import Configuration
 from workers.context import Context, ContextMaker
 from workers.definition import WorkerDefinition
 from workers.registry import Registry
@@ -30,11 +31,11 @@ def definition(
     name: str, target: Callable[..., Any] | type, url: str | None = None, **options: Any
 ) -> WorkerDefinition:
     """A worker as `websocket` declares it; failures are retried at once."""
-    egress = options.pop("egress", "any")
+    egress, config = options.pop("egress", "any"), options.pop("config", None)
     quick = {"first_pause_s": 0.01, "longest_pause_s": 0.05} | options
     return WorkerDefinition(
         name=name, kind="websocket", function=stream_function(target), place="test.py:1", url=url,
-        options=quick, egress=egress,
+        options=quick, egress=egress, config=config,
     )  # fmt: skip
 
 
@@ -65,8 +66,11 @@ async def put_row(database_url: str, name: str, **columns: Any) -> None:
         await connection.close()
 
 
-def maker(settings: Settings, store: HotStore) -> ContextMaker:
-    return ContextMaker(settings, store, Asker(JobQueue(store), CacheManager(store), ()))
+def maker(
+    settings: Settings, store: HotStore, configuration: Configuration | None = None
+) -> ContextMaker:
+    asker = Asker(JobQueue(store), CacheManager(store), ())
+    return ContextMaker(settings, store, asker, configuration)
 
 
 @dataclass
@@ -91,6 +95,7 @@ async def hosting(
     host: str = "a:1",
     settings: Settings | None = None,
     pace: Pace | None = QUICK,
+    configuration: Configuration | None = None,
     **parts: Any,
 ) -> AsyncIterator[RunningHost]:
     settings = settings or load_settings(
@@ -98,7 +103,7 @@ async def hosting(
     )
     reconciler = Reconciler(
         store, database, Registry({each.name: each for each in definitions}),
-        maker(settings, store), settings=settings, host=host, pace=pace, **parts,
+        maker(settings, store, configuration), settings=settings, host=host, pace=pace, **parts,
     )  # fmt: skip
     stop = asyncio.Event()
     running = RunningHost(reconciler, stop, asyncio.create_task(reconciler.run(stop)))

@@ -147,6 +147,24 @@ async def test_what_its_function_raises_restarts_it_and_too_much_of_it_ends_it(
         assert calls == [1, 2, 3, 1, 2, 3]
 
 
+async def test_a_function_that_is_called_again_publishes_on(
+    store: HotStore, database: Database, database_url: str
+) -> None:
+    async def fails(feed: Context) -> None:
+        await feed.publish(*(f"{feed.attempt}-{number}" for number in range(3)))
+        if feed.attempt < 3:
+            raise ValueError("no such field: price")
+        await asyncio.Event().wait()
+
+    await put_row(database_url, "fails")
+    async with hosting(store, database, definition("fails", fails)):
+        found = await published(store, "fails", 9)
+    assert [value.value for value in found.values] == [
+        f"{attempt}-{number}" for attempt in (1, 2, 3) for number in range(3)
+    ]
+    assert [value.number for value in found.values] == [*range(1, 10)]
+
+
 async def test_a_function_that_would_end_the_event_loop_or_its_task_has_failed(
     store: HotStore, database: Database, database_url: str
 ) -> None:
