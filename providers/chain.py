@@ -6,7 +6,7 @@ what is kept (answers) and what is counted (usage).
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -102,6 +102,7 @@ class Chains:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.usage.aclose()
         await self._news.aclose()
 
     def _landed(self, question: Question, flight: "asyncio.Task[Answer]") -> None:
@@ -114,12 +115,12 @@ class Chains:
         try:
             answer = await self._news.ask(question, within_s)
         except NoAnswer as error:
-            await self._count(question.chain, {"asked": 1, "unanswered": 1})
+            self.usage.count(question.chain, {"asked": 1, "unanswered": 1})
             self._alert(question.chain, error.tried, False)
             raise
-        skipped = [each for each in answer.tried if each.skipped is not None]
+        skipped = [(each.resource, each.skipped) for each in answer.tried if each.skipped]
         counts = {"asked": 1, "answered": 1, "cached": int(answer.cached)}
-        await self._count(question.chain, counts, [] if answer.cached else skipped)
+        self.usage.count(question.chain, counts, [] if answer.cached else skipped)
         self._alert(question.chain, answer.tried, True)
         return answer
 
@@ -132,7 +133,7 @@ class Chains:
         known = await self._read(question, names)
         fresh, rest = fresh_and_rest(known, names, clock.wall_ms())
         if not rest:
-            await self._count(question.chain, {"asked": 1, "answered": 1, "cached": 1})
+            self.usage.count(question.chain, {"asked": 1, "answered": 1, "cached": 1})
             return _answer_of(question, fresh, (), cached=True)
         asked = question if question.kind in MANY else question.of(rest)
         lineup = await self.lineups.look(
@@ -164,7 +165,8 @@ class Chains:
             "stale": int(bool(usable)),
             "unanswered": int(not (found or usable or fresh)),
         }
-        await self._count(question.chain, counts, lineup.skipped)
+        skips = [(each.resource, each.skipped or "out") for each in lineup.skipped]
+        self.usage.count(question.chain, counts, skips)
         self._alert(question.chain, tried, bool(found or witnesses.doubted))
         answer = _answer_of(question, fresh | found | usable, tried)
         if not answer.served_by:
@@ -194,15 +196,6 @@ class Chains:
             return
         try:
             await self._answers.keep(question, found, now_ms)
-        except StoreUnavailable as error:
-            self._outage.failed(error)
-
-    async def _count(
-        self, chain: str, what: Mapping[str, int], skipped: Sequence[Tried] = ()
-    ) -> None:
-        reasons = [(each.resource, each.skipped or "out") for each in skipped]
-        try:
-            await self.usage.count(chain, what, reasons)
         except StoreUnavailable as error:
             self._outage.failed(error)
 

@@ -13,12 +13,20 @@ from typing import Final, Literal
 
 from providers.account import SWITCHES, Account, usage_key
 from providers.breaker import BREAKER_LUA
-from providers.budget import BUDGET_LUA, limit_words, quota_ends_ms
+from providers.budget import BUDGET_LUA, limit_words, quota_ends_ms, room_left
 from providers.errors import ErrorClass, ProviderError
 from providers.health import HEALTH_LUA
-from providers.members import UNKNOWN_MS, Member, read_member
-from stores.hot.replies import elements, list_of, text, text_or_null, whole_number
+from providers.members import (
+    LUA_FIELDS,
+    LUA_SHARED,
+    UNKNOWN_MS,
+    Member,
+    read_member,
+    read_named,
+)
+from stores.hot.replies import elements, list_of, named_texts, text, whole_number
 from stores.hot.store import HotStore
+from texts.printable import printable
 from timing.clock import Clock, SystemClock
 
 KEPT_MS: Final = 40 * 86_400_000  # longer than a month's quota is out
@@ -99,17 +107,26 @@ for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], {KEPT_MS}) end
 return {{changed, math.floor(till)}}
 """
 # KEYS: switches, then of each member: member, account, unknown. ARGV: now, count of members, their
-# ids, subjects. Reply: now, then of each member: its fields, its account's, switch, unknown-untils.
+# ids, subjects. Reply: now, then a text for each member, empty if nothing is known: the values of
+# members.FIELDS, of members.SHARED, the switch, and until when each subject is remembered.
 _LOOK: Final = f"""{_NOW}
 local n, reply = tonumber(ARGV[2]), {{now}}
+local switches = redis.call('HMGET', KEYS[1], unpack(ARGV, 3, n + 2))
+local subjects = #ARGV > n + 2
 for i = 1, n do
-  local at, unknown = 3 * i - 1, {{}}
-  if #ARGV > n + 2 then
-    local f = redis.call('HMGET', KEYS[at + 2], unpack(ARGV, n + 3))
-    for j = 1, #f do unknown[j] = f[j] or '' end
+  local own = redis.call('HMGET', KEYS[3 * i - 1], {LUA_FIELDS})
+  local shared = redis.call('HMGET', KEYS[3 * i], {LUA_SHARED})
+  own[#own + 1], own[#own + 2] = shared[1], shared[2]
+  own[#own + 1] = switches[i]
+  if subjects then
+    local unknown = redis.call('HMGET', KEYS[3 * i + 1], unpack(ARGV, n + 3))
+    for j = 1, #unknown do own[#own + 1] = unknown[j] end
   end
-  reply[i + 1] = {{redis.call('HGETALL', KEYS[at]), redis.call('HGETALL', KEYS[at + 1]),
-    redis.call('HGET', KEYS[1], ARGV[i + 2]), unknown}}
+  local known = false
+  for j = 1, #own do
+    if own[j] then known = true else own[j] = '' end
+  end
+  reply[i + 1] = known and table.concat(own, '\\31') or ''
 end
 return reply
 """
@@ -118,6 +135,11 @@ _REMEMBER: Final = f"""{_NOW}
 for i = 2, #ARGV do redis.call('HSET', KEYS[1], ARGV[i], now + {UNKNOWN_MS}) end
 redis.call('PEXPIRE', KEYS[1], {UNKNOWN_MS})
 return 1
+"""
+_ROOMS: Final = """
+local reply = {}
+for i = 1, #KEYS do reply[i] = redis.call('HGETALL', KEYS[i]) end
+return reply
 """
 _SWITCH: Final = """
 if ARGV[2] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
@@ -177,6 +199,7 @@ class Gate:
         self._look = store.script("provider_look", _LOOK)
         self._accuse = store.script("provider_accuse", _ACCUSE)
         self._remember = store.script("provider_remember", _REMEMBER)
+        self._rooms = store.script("provider_rooms", _ROOMS)
         self._switch = store.script("provider_switch", _SWITCH)
         self._fraction = fraction
         self._clock: Clock = clock or SystemClock()
@@ -218,7 +241,7 @@ class Gate:
         outcome, where, until_ms = "ok", "", 0
         if error is not None:
             outcome, where, until_ms = _consequence(error, self._clock.wall_ms())
-        told = "" if error is None else str(error)
+        told = "" if error is None else printable(str(error))
         class_: str = "" if error is None else error.error_class
         failure = (class_, where, until_ms, f"{self._chance():.6f}", told)
         changed, until = await self._settle.run(
@@ -237,7 +260,7 @@ class Gate:
         """Counts an answer that was taken for a success as a failure: its value was not true."""
         await self._accuse.run(
             [account.member_key, usage_key(account.resource.id)],
-            [self._now(), f"{self._chance():.6f}", message],
+            [self._now(), f"{self._chance():.6f}", printable(message)],
             reply=text,
         )
 
@@ -247,16 +270,21 @@ class Gate:
         for each in accounts:
             keys += [each.member_key, each.account_key, each.unknown_key]
         ids = [each.resource.id for each in accounts]
-        fields = list_of(text)
-        member = elements(fields, fields, text_or_null, list_of(text))
         now_ms, *found = await self._look.run(
             keys,
             [self._now(), len(ids), *ids, *subjects],
-            reply=elements(whole_number(), *(member for _ in ids)),
+            reply=elements(whole_number(), *(text for _ in ids)),
         )
+        return [read_member(each, subjects, now_ms) for each in found]
+
+    async def rooms(self, accounts: Sequence[Account]) -> list[dict[int, int]]:
+        """What is left of each one's limits, by window in seconds."""
+        keys = [each.account_key for each in accounts]
+        found = await self._rooms.run(keys, reply=list_of(named_texts, len(keys)))
+        now_ms = self._clock.wall_ms()
         return [
-            read_member(account, each, subjects, now_ms, self._fraction)
-            for account, each in zip(accounts, found, strict=True)
+            room_left(read_named(flat), each.resource.provider.limits, self._fraction, now_ms)
+            for each, flat in zip(accounts, found, strict=True)
         ]
 
     async def switch(self, resource_id: str, on: bool | None) -> None:

@@ -1,14 +1,22 @@
 """Usage of providers: outcomes by resource and questions by chain, counted in the hot store."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
+from logging_setup import OutageLog
 from providers.account import questions_key, usage_key
 from providers.gate import KEPT_MS
 from stores.hot.replies import list_of, named_texts, whole_number
-from stores.hot.store import HotStore
+from stores.hot.store import HotStore, StoreUnavailable
+
+WRITE_AFTER_S: Final = 0.5
+
+log = structlog.get_logger(__name__)
 
 # KEYS: hashes. ARGV: triples of a key's number, a field, and what is added to it.
 _COUNT: Final = f"""
@@ -57,31 +65,61 @@ class QuestionUsage:
 
 
 class Usage:
+    """Counts of questions are written a moment later, many at once; `aclose` writes the rest."""
+
     def __init__(self, store: HotStore) -> None:
         self._count = store.script("provider_count", _COUNT)
         self._read = store.script("provider_usage", _READ)
+        self._added: Counter[tuple[str, str]] = Counter()
+        self._writing: asyncio.Task[None] | None = None
+        self._outage = OutageLog(log, "provider_usage_not_counted", "provider_usage_counted_again")
 
-    async def count(
+    def count(
         self, chain: str, what: Mapping[str, int], skipped: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Adds to the chain's counts, and to those of resources that were skipped, with reasons."""
-        added: Counter[tuple[str, str]] = Counter()
         for name, number in what.items():
-            added[questions_key(chain), name] += number
+            if number:
+                self._added[questions_key(chain), name] += number
         for resource, reason in skipped:
-            added[usage_key(resource), f"skipped:{reason}"] += 1
+            self._added[usage_key(resource), f"skipped:{reason}"] += 1
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_later())
+
+    async def aclose(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+        await self._write()
+
+    async def _write_later(self) -> None:
+        await asyncio.sleep(WRITE_AFTER_S)
+        await self._write()
+
+    async def _write(self) -> None:
+        """Writes what was counted; while the store is away it is kept for the next time."""
+        added, self._added = self._added, Counter()
+        if not added:
+            return
         keys = list(dict.fromkeys(key for key, _ in added))
         words: list[str | int] = []
         for (key, field), number in added.items():
-            if number:
-                words += [keys.index(key) + 1, field, number]
-        await self._count.run(keys, words, reply=whole_number())
+            words += [keys.index(key) + 1, field, number]
+        try:
+            await self._count.run(keys, words, reply=whole_number())
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            self._added.update(added)
+        else:
+            self._outage.recovered()
 
     async def read(self, resources: Sequence[str]) -> dict[str, ResourceUsage]:
+        await self._write()
         found = await self._fields([usage_key(each) for each in resources])
         return {each: _usage(fields) for each, fields in zip(resources, found, strict=True)}
 
     async def questions(self, chains: Sequence[str]) -> dict[str, QuestionUsage]:
+        await self._write()
         found = await self._fields([questions_key(each) for each in chains])
         return {
             chain: QuestionUsage(**{name: int(text) for name, text in fields.items()})

@@ -13,7 +13,7 @@ def member(ms: int | None = None, rate: float = 1.0) -> Member:
     unseen = Member.unseen()
     return Member(
         *(unseen.state, 0, 0, 0, "", rate, ms, ms),
-        *({}, "", None, frozenset()),
+        *("", None, frozenset()),
     )
 
 

@@ -102,7 +102,6 @@ def member(
         success_rate=1.0,
         p70_ms=None,
         p95_ms=None,
-        room={},
         last_error="",
         switched=switched,
         unknown=frozenset(),
