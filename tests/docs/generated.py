@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from tests.docs import provider_tables
 from tests.docs.blocks import ROOT
 from tests.test_house import LEVELS
 
@@ -84,6 +85,8 @@ PARTS: Final[tuple[tuple[str, str, Callable[[], str]], ...]] = (
     ("CONTRIBUTING.md", "map", house_map),
     ("README.md", "benchmarks", benchmark_lines),
     ("docs/benchmarks.md", "tables", benchmark_tables),
+    ("docs/providers.md", "chains", provider_tables.chain_rows),
+    ("docs/providers.md", "keys", provider_tables.key_rows),
 )
 
 
