@@ -110,18 +110,12 @@ def whole_of(value: Any) -> int | None:
 
 
 def scaled_whole(value: Any, factor: int) -> int | None:
-    """The number times `factor` as an integer, such as gwei to wei. Raises BadValue where a
-    fraction of the smallest unit remains that is not mere digits of a float: it is rounded then."""
+    """The number times `factor`, such as gwei to wei, rounded to a whole one: providers give more
+    digits of fees than there are units."""
     found = not_negative(value)
     if found is None:
         return None
     return int(EXACT.multiply(found, Decimal(factor)).to_integral_value(context=EXACT))
-
-
-def hex_or_decimal(value: Any) -> Decimal | None:
-    if isinstance(value, str) and _HEX.fullmatch(value.strip()):
-        return Decimal(int(value, 16))
-    return not_negative(value)
 
 
 def times(value: Decimal, factor: Decimal | int) -> Decimal:
