@@ -20,6 +20,7 @@ from providers.chain import Chains
 from providers.collecting.attempt_log import AttemptLog
 from providers.collecting.keeper import Keeper
 from providers.collecting.service import DataCollectorService
+from providers.collecting.usage_log import UsageLog
 from providers.collecting.whale_rounds import WhaleRounds
 from providers.networks import UnknownNetwork
 from stores.hot.store import HotStore, StoreUnavailable
@@ -67,6 +68,9 @@ async def open_providers(
         on_attempt=told,
         on_alert=on_alert,
     ) as chains:
+        conduct = database.providers.conduct
+        client = chains.client
+        attempts.usage = UsageLog(client, client.gate, conduct, settings.rate_fraction)
         keeper = Keeper(database.providers)
         whales = WhaleRounds(chains.whales, database.providers.whales, settings.whale_min_usd)
         try:

@@ -21,7 +21,8 @@ class Account:
     key: SecretStr | None
 
     @property
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """Of the key: tells keys apart, and is no help to find one; "-" without a key."""
         if self.key is None:
             return "-"
         digest = hashlib.sha256(b"perpcache:" + self.key.get_secret_value().encode())
@@ -30,12 +31,12 @@ class Account:
     @property
     def member_key(self) -> str:
         """Of the breaker and health of this resource."""
-        return f"provider:member:{self.egress_id}:{self._fingerprint}:{self.resource.id}"
+        return f"provider:member:{self.egress_id}:{self.fingerprint}:{self.resource.id}"
 
     @property
     def account_key(self) -> str:
         """Of the budget and the pauses of the provider: they are of a key, or of an address."""
-        whose = f"ip.{self.egress_id}" if self.key is None else self._fingerprint
+        whose = f"ip.{self.egress_id}" if self.key is None else self.fingerprint
         return f"provider:account:{self.resource.provider.id}:{whose}"
 
     @property

@@ -96,6 +96,14 @@ def quota_ends_ms(now_ms: int, *, month: bool) -> int:
     return _period(MONTH_S if month else DAY_S, now_ms)[1]
 
 
+def began_ms(window_s: int, now_ms: int) -> int:
+    """When the day or month that `now_ms` is in began (UTC)."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = midnight if window_s < MONTH_S else midnight.replace(day=1)
+    return round(first.timestamp() * 1000)
+
+
 def _period(window_s: int, now_ms: int) -> tuple[str, int]:
     """The name (digits) and the end of the day or month that `now_ms` is in."""
     now = datetime.fromtimestamp(now_ms / 1000, UTC)

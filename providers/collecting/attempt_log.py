@@ -1,4 +1,4 @@
-"""Attempts of this process on their way into the table connection_attempts, some at a time."""
+"""Attempts of this process on their way into the database, some at a time, and what they used."""
 
 import asyncio
 from collections import deque
@@ -8,7 +8,10 @@ import structlog
 
 from database import DatabaseUnavailable
 from providers.attempts import Attempt
+from providers.collecting.usage_log import UsageLog
+from providers.resources import Resource
 from stores.cold.providers.conduct import AttemptRow, ProviderConduct
+from stores.hot.store import StoreUnavailable
 from timing.backoff import stop_or
 
 # While the database is away; what comes then is counted and left out, oldest first.
@@ -21,14 +24,17 @@ log = structlog.get_logger(__name__)
 class AttemptLog:
     """`note` takes attempts and never waits; `run` stores them every 10 s until it is stopped."""
 
-    def __init__(self, conduct: ProviderConduct, host: str) -> None:
+    def __init__(self, conduct: ProviderConduct, host: str, usage: UsageLog | None = None) -> None:
         self._conduct = conduct
         self._host = host
+        self.usage = usage
+        self._used: dict[str, Resource] = {}
         self._waiting: deque[AttemptRow] = deque(maxlen=_MOST_WAITING)
         self.dropped = 0
 
     def note(self, attempt: Attempt) -> None:
         self.dropped += len(self._waiting) == _MOST_WAITING
+        self._used[attempt.resource.id] = attempt.resource
         failed = attempt.error_class
         self._waiting.append(
             AttemptRow(
@@ -61,3 +67,14 @@ class AttemptLog:
         for row in rows:
             if self._waiting and self._waiting[0] is row:
                 self._waiting.popleft()
+        await self._store_usage()
+
+    async def _store_usage(self) -> None:
+        if self.usage is None:
+            return
+        try:
+            await self.usage.store(list(self._used.values()))
+        except (DatabaseUnavailable, StoreUnavailable) as error:
+            log.warning("provider_usage_not_stored", error=str(error))
+        else:
+            self._used.clear()

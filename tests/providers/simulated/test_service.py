@@ -86,7 +86,7 @@ async def test_all_of_it_with_news_statistics_and_whales(
 async def test_what_nobody_answers_is_told_and_the_rest_is_kept(
     service: DataCollectorService, simulated: Simulator
 ) -> None:
-    simulated.post("/sim/providers/faults", {"host": "*", "class": "transient", "status": 503})
+    simulated.post("/sim/providers/faults", {"host": "*", "class": "status", "status": 503})
     found = await service.collect_quick()
     assert sum(each.records for each in found) == 0
     assert "coingecko" in found[0].missing["btc"]
