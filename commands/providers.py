@@ -172,7 +172,7 @@ def _probes(
     parts: Parts, registry: Registry, client: Client, wanted: Sequence[Resource]
 ) -> list[asyncio.Task[list[Probed]]]:
     """All providers at once, and the resources of one of them one after another."""
-    probes = Probes(registry, client)
+    probes = Probes(registry, client, assets.load())
     by_provider: dict[str, list[Resource]] = {}
     for each in wanted:
         by_provider.setdefault(each.provider.id, []).append(each)

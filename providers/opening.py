@@ -49,7 +49,7 @@ async def open_chains(
 
         whales = Whales(client, nodes, registry.resources, assets, prices)
         client.own = OwnRows(client, nodes, whales).ask
-        probes = Probes(registry, client)
+        probes = Probes(registry, client, assets)
         chains = Chains(
             *(registry, client, Answers(store), Usage(store), Plausible(assets), probes),
             assets=assets,

@@ -10,11 +10,13 @@ from typing import Final
 
 import structlog
 
+from providers.assets import Assets
 from providers.breaker import BreakerState
 from providers.client import Client
 from providers.errors import ProviderError
 from providers.gate import Skipped
 from providers.members import Member
+from providers.naming import named
 from providers.questions import Kind, Question
 from providers.records import MARKET, Record
 from providers.resources import Resource, Rows, State
@@ -24,7 +26,7 @@ from timing.backoff import stop_or
 ROUND_S: Final = 20.0
 WITHIN_S: Final = 10.0
 AT_ONCE: Final = 8
-_ASSETS: Final = ("btc", "eth")
+_ASSETS: Final = ("btc", "eth", "usdt")  # the last one has a contract, too
 # Accounts that always exist: genesis of Bitcoin, the zero address, Tron's black hole.
 _ADDRESSES: Final = {
     "bitcoin": "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",
@@ -35,16 +37,16 @@ _ZERO: Final = "0x0000000000000000000000000000000000000000"
 log = structlog.get_logger(__name__)
 
 
-def cheapest(resource: Resource) -> Question:
+def cheapest(resource: Resource, assets: Assets) -> Question:
     """A question that the resource can answer with one small request."""
     kind, _, chain = resource.chain.partition(".")
     read = resource.read
     match Kind(kind):
         case Kind.PRICE:
-            quotes = tuple(read.get("quotes", ()))
-            asset = str(next(iter(read.get("assets", _ASSETS))))
-            quote = str(quotes[0]) if quotes else "USD"
-            return Question(resource.chain, (asset,), (("quote", quote),))
+            options = (("quote", str(next(iter(read.get("quotes", ("USD",)))))),)
+            asked = [Question(resource.chain, (name,), options) for name in _ASSETS]
+            able = (each for each in asked if named(resource, each, each.subjects[0], assets))
+            return next(able, asked[0])
         case Kind.SENTIMENT:
             return Question(resource.chain, (MARKET if chain == "market" else "btc",))
         case Kind.BALANCE:
@@ -60,8 +62,9 @@ def cheapest(resource: Resource) -> Question:
 
 
 class Probes:
-    def __init__(self, registry: Rows, client: Client) -> None:
+    def __init__(self, registry: Rows, client: Client, assets: Assets) -> None:
         self._registry = registry
+        self._assets = assets
         self._client = client
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -99,7 +102,11 @@ class Probes:
         """Asks a resource whatever is known of it, but for its limits. Raises ProviderError,
         Skipped."""
         return await self._client.call(
-            resource, cheapest(resource), within_s=WITHIN_S, how="probe", purpose="probe"
+            resource,
+            cheapest(resource, self._assets),
+            within_s=WITHIN_S,
+            how="probe",
+            purpose="probe",
         )
 
     async def aclose(self) -> None:

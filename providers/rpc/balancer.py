@@ -5,7 +5,7 @@ gate, in the hot store, for all processes.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -108,16 +108,20 @@ class RPCLoadBalancer:
     def node(self, node_id: str) -> Node:
         return self._nodes[node_id]
 
-    def compared(self, heads: Mapping[str, int]) -> None:
-        """Tells how far nodes are that were asked at the same time; the middle one counts (of two,
-        the further), so that a single one that lies changes nothing among three."""
+    def compared(self, heads: Mapping[str, int], late: Collection[str] = ()) -> None:
+        """Tells how far nodes are that were asked at the same time. `late`: those whose newest
+        block is old by the clock. The middle one of the others counts (of two, the further), so
+        that a single one that lies changes nothing among three."""
         if not heads:
             return
-        middle = sorted(heads.values())[len(heads) // 2]
+        trusted = [head for id_, head in heads.items() if id_ not in late] or list(heads.values())
+        middle = sorted(trusted)[len(trusted) // 2]
         now_s = self._clock.monotonic_s()
         for id_, head in heads.items():
             node = self._nodes[id_]
             node.head, node.behind, node.seen_at_s = head, middle - head, now_s
+            if id_ in late and len(late) < len(heads):
+                node.behind = max(node.behind, self.most_behind)
 
     def heads(self, seen_s: float = HEADS_FRESH_S) -> dict[str, int]:
         """The heads of the nodes that may be asked and were compared so short a time ago."""

@@ -48,6 +48,20 @@ async def asked(
     return answer
 
 
+def head_of(answer: RpcAnswer, node: Node) -> tuple[int, int | None]:
+    """How far the node is, and when its newest block was made (UTC ms), if it says so. Raises
+    ProviderError if it does not tell."""
+    block = answer.result
+    if not isinstance(block, dict):
+        return number_of(answer, node), None
+    try:
+        return int(block["number"], 16), int(block["timestamp"], 16) * 1000
+    except (KeyError, TypeError, ValueError):
+        raise ProviderError(
+            ErrorClass.BAD_PAYLOAD, f"{node.resource.id}: its newest block has no number or time"
+        ) from None
+
+
 def number_of(answer: RpcAnswer, node: Node) -> int:
     """The result as a whole number. Raises ProviderError if it is none."""
     if type(answer.result) is int:

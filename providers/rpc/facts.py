@@ -1,7 +1,8 @@
 """What holds for each chain of nodes: how long a block takes, and after how many it stands."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from providers.networks import Family, networks
 
@@ -19,9 +20,20 @@ class ChainFacts:
     confirmations: int
 
     @property
+    def oldest_s(self) -> float:
+        """How old the newest block of a node that keeps up is at most, by the clock."""
+        return MOST_S_BEHIND + 2 * self.block_s
+
+    @property
     def most_behind(self) -> int:
         """From how many blocks behind the others on a node is not asked."""
         return min(MOST_BLOCKS_BEHIND, max(2, int(MOST_S_BEHIND / self.block_s) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class HeadCall:
+    method: str
+    params: tuple[Any, ...]
 
 
 _FACTS: Final = {
@@ -40,7 +52,10 @@ _FACTS: Final = {
     "bitcoin": ChainFacts(600.0, 2),
 }
 _OTHERS: Final = ChainFacts(2.0, 30)
-_HEAD_METHODS: Final = {Family.EVM: "eth_blockNumber", Family.SOLANA: "getSlot"}
+_HEADS: Final[Mapping[Family, HeadCall]] = {
+    Family.EVM: HeadCall("eth_getBlockByNumber", ("latest", False)),
+    Family.SOLANA: HeadCall("getSlot", ()),
+}
 
 
 def facts_of(chain: str) -> ChainFacts:
@@ -48,7 +63,7 @@ def facts_of(chain: str) -> ChainFacts:
     return _FACTS.get(chain, _OTHERS)
 
 
-def head_method(chain: str) -> str | None:
-    """What asks a node how far it is; None where no method does."""
+def head_call(chain: str) -> HeadCall | None:
+    """What asks a node how far it is; None where nothing does."""
     network = networks().get(chain)
-    return None if network is None else _HEAD_METHODS.get(network.family)
+    return None if network is None else _HEADS.get(network.family)

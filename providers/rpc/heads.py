@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Collection
 from contextlib import aclosing
+from itertools import chain as chained
+from itertools import repeat
 from typing import Final
 
 import structlog
@@ -11,15 +13,17 @@ from providers.errors import ErrorClass, ProviderError
 from providers.gate import Skipped
 from providers.networks import Family, networks
 from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
-from providers.rpc.calling import Caller, asked, number_of
-from providers.rpc.facts import head_method
-from providers.rpc.racing import in_turn
+from providers.rpc.calling import Caller, asked, head_of, number_of
+from providers.rpc.facts import facts_of, head_call
+from providers.rpc.racing import end_sooner, in_turn
 from providers.rpc.verdicts import Overtaken, judged
 from stores.hot.store import StoreUnavailable
 
 _COMPARED: Final = 3  # nodes, where that many answer
-_TRIED: Final = 6
 _COMPARING_S: Final = 1.5
+_PATIENCE: Final = (0.3, 0.06)  # of that time, before a fourth node is asked, and each further one
+_AGAIN_S: Final = 5.0  # after which it is tried again to find a second one
+_SILENT_S: Final = 5.0  # for so long who has not answered is asked last
 _GRACE_S: Final = 0.25  # for the third, once two are known to be close
 _OTHER_CHAIN_S: Final = 86_400.0
 
@@ -39,42 +43,62 @@ class Heads:
     ) -> None:
         """Asks the best nodes how far they are, unless that is known from `seen_s` ago. Who does
         not answer in time stays as it was."""
-        method = head_method(balancer.chain)
-        if method is None:
+        call = head_call(balancer.chain)
+        if call is None:
             return
         async with self._comparing.setdefault(balancer.chain, asyncio.Lock()):
-            if len(balancer.heads(seen_s)) >= min(2, len(balancer.nodes)):
+            if self._are_known(balancer, seen_s):
                 return
             await self._look(balancer)
             limit_s = min(_COMPARING_S, within_s)
             deadline_s = self._caller.clock.monotonic_s() + limit_s
             heads: dict[str, int] = {}
+            late: set[str] = set()
+            silent: set[str] = set()
 
-            async def ask(node_id: str) -> int:
+            async def ask(node_id: str) -> tuple[int, int | None]:
+                silent.add(node_id)
                 node = balancer.node(node_id)
                 left_s = max(0.05, deadline_s - self._caller.clock.monotonic_s())
                 await self.verify(balancer, node, left_s)
-                answer = await asked(self._caller, node, method, (), left_s)
-                return number_of(answer, node)
+                answer = await asked(self._caller, node, call.method, call.params, left_s)
+                return head_of(answer, node)
 
             try:
                 async with asyncio.timeout(limit_s) as limit:
-                    members = [node.resource.id for node in balancer.order_of_fit()][:_TRIED]
-                    left = self._overtaken.keep(balancer)
-                    asking = in_turn(members, ask, at_once=_COMPARED, left=left)
+                    asking = in_turn(
+                        [node.resource.id for node in balancer.order_of_fit()],
+                        ask,
+                        at_once=_COMPARED,
+                        waits=chained((_PATIENCE[0] * limit_s,), repeat(_PATIENCE[1] * limit_s)),
+                        left=self._overtaken.keep(balancer),
+                    )
                     async with aclosing(asking) as ends:
                         async for node_id, ended in ends:
+                            silent.discard(node_id)
                             if isinstance(ended, ProviderError | Skipped):
                                 judged(balancer, balancer.node(node_id), ended, self._caller.clock)
                                 continue
-                            heads[node_id] = ended
-                            if len(heads) == _COMPARED:
+                            heads[node_id] = ended[0]
+                            if self._is_late(balancer.chain, ended[1]):
+                                late.add(node_id)
+                            if len(heads) - len(late) == _COMPARED:
                                 break
-                            if len(heads) == 2 and _are_close(heads.values(), balancer):
-                                limit.reschedule(_sooner(limit))
+                            in_time = [heads[id_] for id_ in heads if id_ not in late]
+                            if len(in_time) == 2 and _are_close(in_time, balancer):
+                                end_sooner(limit, _GRACE_S)
             except TimeoutError:
-                pass
-            balancer.compared(heads)
+                if len(heads) - len(late) < 2:
+                    for node_id in silent:
+                        balancer.bar(node_id, _SILENT_S)
+            balancer.compared(heads, late)
+
+    def _are_known(self, balancer: RPCLoadBalancer, seen_s: float) -> bool:
+        """Whether two heads are, or one whose like was looked for a moment ago."""
+        known = len(balancer.heads(seen_s))
+        if known == 1 and len(balancer.heads(min(seen_s, _AGAIN_S))) == 1:
+            return True
+        return known >= min(2, len(balancer.nodes))
 
     async def verify(self, balancer: RPCLoadBalancer, node: Node, within_s: float) -> None:
         """Asks a node once of which chain it is. Raises ProviderError for one of another, which is
@@ -91,6 +115,13 @@ class Heads:
                 f"{node.resource.id} is a node of chain {told}, not of {balancer.chain}",
             )
         node.verified = True
+
+    def _is_late(self, chain: str, made_ms: int | None) -> bool:
+        """Whether the newest block is older than a node has that keeps up, or not yet made."""
+        if made_ms is None:
+            return False
+        age_s = (self._caller.clock.wall_ms() - made_ms) / 1000
+        return abs(age_s) > facts_of(chain).oldest_s
 
     async def _look(self, balancer: RPCLoadBalancer) -> None:
         """Takes over who is out and who is turned off, for all processes."""
@@ -109,9 +140,3 @@ class Heads:
 
 def _are_close(heads: Collection[int], balancer: RPCLoadBalancer) -> bool:
     return max(heads) - min(heads) < balancer.most_behind
-
-
-def _sooner(limit: asyncio.Timeout) -> float:
-    soon = asyncio.get_running_loop().time() + _GRACE_S
-    ends = limit.when()
-    return soon if ends is None else min(ends, soon)

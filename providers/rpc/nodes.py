@@ -5,7 +5,7 @@ No node is asked that lags, or that is of another chain.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -22,12 +22,13 @@ from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked
 from providers.rpc.facts import facts_of
 from providers.rpc.heads import Heads
-from providers.rpc.racing import in_turn
+from providers.rpc.racing import end_sooner, in_turn, waits_within
 from providers.rpc.verdicts import Overtaken, judged
 from timing.clock import Clock
 
 T = TypeVar("T")
 _LACKING_S: Final = 600.0
+_SECOND_SHARE: Final = 0.3  # of the time, for which a second word on money is waited
 log = structlog.get_logger(__name__)
 
 
@@ -141,9 +142,9 @@ class Nodes:
         tried: list[Tried] = []
         try:
             async with asyncio.timeout(within_s):
-                turn = await self._turn(balancer, ask, within_s, method)
+                members, one, waits = await self._turn(balancer, ask, within_s, method)
                 left = self._overtaken.keep(balancer)
-                async with aclosing(in_turn(*turn, left=left)) as ends:
+                async with aclosing(in_turn(members, one, waits=waits, left=left)) as ends:
                     async for node_id, ended in ends:
                         node = balancer.node(node_id)
                         if not isinstance(ended, ProviderError | Skipped):
@@ -170,16 +171,18 @@ class Nodes:
         tried: list[Tried] = []
         votes: dict[object, list[tuple[str, T]]] = {}
         try:
-            async with asyncio.timeout(within_s):
-                turn = await self._turn(balancer, ask, within_s)
+            async with asyncio.timeout(within_s) as limit:
+                members, one, waits = await self._turn(balancer, ask, within_s)
                 left = self._overtaken.keep(balancer)
-                async with aclosing(in_turn(*turn, at_once=2, left=left)) as ends:
+                asking = in_turn(members, one, at_once=2, waits=waits, left=left)
+                async with aclosing(asking) as ends:
                     async for node_id, ended in ends:
                         if isinstance(ended, ProviderError | Skipped):
                             tried.append(self._judged(balancer, balancer.node(node_id), ended))
                             continue
                         alike = votes.setdefault(value(ended), [])
                         alike.append((node_id, ended))
+                        end_sooner(limit, _SECOND_SHARE * within_s)
                         if len(alike) == 2:
                             _told_of_votes(balancer, votes, alike)
                             return alike[0][1]
@@ -213,8 +216,8 @@ class Nodes:
         ask: Callable[[Node, float], Awaitable[T]],
         within_s: float,
         method: str | None = None,
-    ) -> tuple[list[str], Callable[[str], Awaitable[T]]]:
-        """Whom to ask in which order, and how."""
+    ) -> tuple[list[str], Callable[[str], Awaitable[T]], Iterator[float]]:
+        """Whom to ask in which order, how, and how long each is waited for."""
         deadline_s = self._clock.monotonic_s() + within_s
         await self._heads.compare(balancer, within_s=within_s / 3)
 
@@ -227,7 +230,8 @@ class Nodes:
         now_s = self._clock.monotonic_s()
         order = balancer.order()
         order.sort(key=lambda node: node.lacks.get(method or "", 0.0) > now_s)
-        return [node.resource.id for node in order], one
+        left_s = max(0.0, deadline_s - now_s)
+        return [node.resource.id for node in order], one, waits_within(left_s, len(order))
 
     def _judged(
         self, balancer: RPCLoadBalancer, node: Node, error: ProviderError | Skipped

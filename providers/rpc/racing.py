@@ -1,13 +1,15 @@
 """Asking members of one kind after another, the next one already while the first is slow."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from providers.errors import ProviderError
 from providers.gate import Skipped
 
-HEDGE_S: Final = 0.8  # after which the next one is asked beside it
+LONGEST_S: Final = 0.8  # after which the next one is asked beside who does not answer
+_CALM: Final = 0.4  # of the time, in which nobody is asked but the first
+_BEGUN: Final = 0.8  # of the time, after which all have been asked
 T = TypeVar("T")
 Ended = tuple[str, T | ProviderError | Skipped]
 
@@ -17,13 +19,13 @@ async def in_turn(
     ask: Callable[[str], Awaitable[T]],
     *,
     at_once: int = 1,
-    hedge_s: float = HEDGE_S,
+    waits: Iterable[float] = (),
     left: "Callable[[str, asyncio.Task[T]], None] | None" = None,
 ) -> AsyncGenerator[Ended[T], None]:
     """How each call ended, as they end, while somebody listens: aclose ends the calls under way, or
     hands them to `left`, for how they end tells something. `at_once` are asked at first; the next
-    one where one fails, where all have ended, and where none has for `hedge_s`."""
-    waiting = iter(members)
+    one where one fails, where all have ended, and where none has for as long as `waits` says."""
+    waiting, patience = iter(members), iter(waits)
     running: dict[asyncio.Task[T], str] = {}
 
     def start() -> bool:
@@ -38,7 +40,9 @@ async def in_turn(
             start()
         while running or start():
             done, _ = await asyncio.wait(
-                running, timeout=hedge_s, return_when=asyncio.FIRST_COMPLETED
+                running,
+                timeout=next(patience, LONGEST_S),
+                return_when=asyncio.FIRST_COMPLETED,
             )
             if not done and not start():  # nobody is left to start: what runs is waited for
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -54,6 +58,22 @@ async def in_turn(
         else:
             for task, member in running.items():
                 left(member, task)
+
+
+def waits_within(seconds: float, count: int) -> Iterator[float]:
+    """How long each of so many is waited for before the next is asked: the first for longest, the
+    rest so that the last of them is asked while there is time left for its answer."""
+    first_s = min(LONGEST_S, _CALM * seconds)
+    yield first_s
+    rest_s = (_BEGUN * seconds - first_s) / max(1, count - 1)
+    while True:
+        yield min(LONGEST_S, rest_s)
+
+
+def end_sooner(limit: asyncio.Timeout, seconds: float) -> None:
+    """Ends what is limited in so many seconds, unless it ends before."""
+    soon, ends = asyncio.get_running_loop().time() + seconds, limit.when()
+    limit.reschedule(soon if ends is None else min(ends, soon))
 
 
 def outcome(task: "asyncio.Task[T]") -> T | ProviderError | Skipped:

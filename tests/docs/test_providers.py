@@ -1,19 +1,26 @@
 """docs/providers.md tells what is so: numbers, classes, times and tables; its lines run."""
 
+import asyncio
+import inspect
+import os
 import re
+import sys
 from typing import Final
 
 import pytest
 
+import perpcache.providers
 from providers.breaker import FAILURES_IN_A_ROW, LEAST_CALLS, LONGEST_OPEN_MS, OPEN_MS, OPEN_SHARE
 from providers.errors import ErrorClass
 from providers.questions import AGENT_S, HISTORY_S, INTERACTIVE_S, STALE_LIMIT_S, Kind
 from providers.registry_rows import TTL_S
 from providers.rpc.facts import MOST_BLOCKS_BEHIND, MOST_S_BEHIND
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, claim
 from tests.docs.provider_tables import counts
+from tests.fixtures.simulator import Simulator, StartSimulator
 
 TEXT: Final = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+PYTHON: Final = claim("docs/providers.md", "asyncio.run(main())")
 SENTENCES: Final = " ".join(TEXT.split())
 _SECONDS: Final = {"s": 1, "minutes": 60, "hour": 3600, "hours": 3600}
 
@@ -49,3 +56,38 @@ def test_numbers() -> None:
 def test_classes() -> None:
     section = TEXT.partition("## What happens when one fails")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*ErrorClass]
+
+
+@pytest.fixture
+def simulated(start_simulator: StartSimulator) -> Simulator:
+    return start_simulator(providers=True, binance=0, bybit=0)
+
+
+async def test_the_program(simulated: Simulator, redis_url: str) -> None:
+    stores = {"REDIS_URL": redis_url, "PROVIDERS_BASE_URL": simulated.base_url}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PYTHON.text),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **stores},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed = (await process.communicate())[0].decode()
+    assert process.returncode == 0, printed
+    assert re.search(r"^price: [\d.]+ USD, by \w+$", printed, re.MULTILINE), printed
+    assert re.search(r"^mood: \d+ of 100, [\w ]+, fear_greed_\w+$", printed, re.MULTILINE), printed
+    assert re.search(r"^gas: base fee \d+ wei in block \d+$", printed, re.MULTILINE), printed
+    assert len(re.findall(r"^news: .+ \(.+\)$", printed, re.MULTILINE)) == 3, printed
+
+
+def test_the_names_of_the_package() -> None:
+    section = TEXT.partition("## In Python")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| `(\w+)(?:\((\w+(?:, \w+)*)\))?` \|", section, re.MULTILINE)
+    assert len(found) == 9
+    for name, parameters in found:
+        told = getattr(perpcache.providers, name)
+        if parameters:
+            known = inspect.signature(told).parameters
+            assert parameters.split(", ") == [each for each in known if each != "within_s"]
+    for name in re.findall(r"`(collect_\w+)\(\)`", section):
+        assert hasattr(perpcache.providers.DataCollectorService, name)

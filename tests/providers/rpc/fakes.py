@@ -13,6 +13,7 @@ from providers.records import RpcAnswer
 from providers.resources import Level, Provider, Resource, State
 from tests.fixtures.clock import ManualClock
 
+NOW_MS = ManualClock().wall_ms()
 PROVIDER = Provider("rpc", "Nodes", (), None, None, None, ())
 Answering = Callable[[str, list[Any]], Any]
 
@@ -33,11 +34,13 @@ def row(id_: str, level: Level = Level.CRITICAL, state: State = State.ALIVE) -> 
 
 
 class FakeNode:
-    """Of Ethereum, at `head`. `results` by method: a value, an exception, or a function of the
-    parameters; with `hangs` it never answers."""
+    """Of Ethereum, at `head`, whose newest block is of `made_ms` (UTC). `results` by method: a
+    value, an exception, or a function of the parameters; with `hangs` it never answers."""
 
-    def __init__(self, head: int = 1_000, **results: Any) -> None:
-        self.results = {"eth_chainId": "0x1", "eth_blockNumber": hex(head), **results}
+    def __init__(self, head: int = 1_000, made_ms: int = NOW_MS, **results: Any) -> None:
+        self.head = head
+        self.made_ms = made_ms
+        self.results = {"eth_chainId": "0x1", **results}
         self.hangs = False
         self.asked: list[str] = []
 
@@ -45,6 +48,8 @@ class FakeNode:
         self.asked.append(method)
         if self.hangs:
             await asyncio.Event().wait()
+        if params == ["latest", False]:
+            return {"number": hex(self.head), "timestamp": hex(self.made_ms // 1000)}
         result = self.results[method]
         if isinstance(result, Exception):
             raise result

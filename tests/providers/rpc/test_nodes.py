@@ -10,7 +10,7 @@ from providers.resources import Level
 from providers.rpc.balancer import Node
 from providers.rpc.calling import asked
 from providers.rpc.nodes import Nodes
-from tests.providers.rpc.fakes import FakeCaller, FakeNode, failing, member, row
+from tests.providers.rpc.fakes import NOW_MS, FakeCaller, FakeNode, failing, member, row
 
 A, B, C, D = (f"rpc.ethereum/{name}" for name in "abcd")
 GAS: dict[str, Any] = {"eth_gasPrice": "0x7"}
@@ -76,6 +76,21 @@ async def test_a_node_that_lags_is_not_asked() -> None:
     assert answers == {B, C}
 
 
+async def test_a_node_whose_newest_block_is_old_is_not_asked_whatever_most_nodes_say() -> None:
+    old_ms = NOW_MS - 60_000
+    old = [FakeNode(900, old_ms, **GAS) for _ in range(2)]
+    caller = FakeCaller({A: old[0], B: old[1], C: FakeNode(1_000, **GAS)})
+    nodes = nodes_of(caller)
+    assert {(await gas_price(nodes))[1] for _ in range(20)} == {C}
+    assert await nodes.head("ethereum", within_s=3) == 1_000
+
+
+async def test_nodes_are_asked_where_all_of_them_are_late() -> None:
+    old_ms = NOW_MS - 600_000
+    caller = FakeCaller({id_: FakeNode(900, old_ms, **GAS) for id_ in (A, B)})
+    assert (await gas_price(nodes_of(caller)))[0] == "0x7"
+
+
 async def test_an_answer_of_a_node_that_lags_says_since_when_it_is_stale() -> None:
     failed = FakeNode(1_000, eth_gasPrice=failing())
     caller = FakeCaller({A: FakeNode(990, **GAS), B: failed, C: failed})
@@ -99,10 +114,10 @@ async def test_heads_are_compared_once_for_a_while() -> None:
     nodes = nodes_of(caller)
     for _ in range(3):
         await gas_price(nodes)
-    assert [node.asked.count("eth_blockNumber") for node in caller.nodes.values()] == [1, 1]
+    assert [node.asked.count("eth_getBlockByNumber") for node in caller.nodes.values()] == [1, 1]
     caller.clock.now += 31
     await gas_price(nodes)
-    assert [node.asked.count("eth_blockNumber") for node in caller.nodes.values()] == [2, 2]
+    assert [node.asked.count("eth_getBlockByNumber") for node in caller.nodes.values()] == [2, 2]
     assert [node.asked.count("eth_chainId") for node in caller.nodes.values()] == [1, 1]
 
 
