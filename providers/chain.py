@@ -71,7 +71,9 @@ class Chains:
         self._retries = RetryBudget(client.clock)
         self._silent: set[str] = set()  # chains of which nobody answers, as was told
         self._told: dict[tuple[str, str | None], float] = {}  # alerts, with when
-        self._flights: dict[Question, asyncio.Task[Answer]] = {}
+        # Questions under way, each with when it is answered at the latest.
+        self._flights: dict[Question, tuple[asyncio.Task[Answer], float]] = {}
+        self._asking: set[asyncio.Task[Answer]] = set()
         self._spawned: set[asyncio.Task[list[Record]]] = set()
         self._outage = OutageLog(log, "provider_answers_not_shared", "provider_answers_shared")
 
@@ -83,11 +85,13 @@ class Chains:
         answered; KeyError for an unknown chain.
         """
         self.registry.chain(question.chain)
-        flight = self._flights.get(question)
-        if flight is None:
+        until_s = self.client.clock.monotonic_s() + within_s
+        flight, lands_s = self._flights.get(question, (None, 0.0))
+        if flight is None or lands_s > until_s:  # who has less time does not wait for who has more
             flight = asyncio.create_task(self._answer(question, within_s))
-            self._flights[question] = flight
+            self._flights[question] = flight, until_s
             flight.add_done_callback(lambda done: self._landed(question, done))
+            self._asking.add(flight)
         try:
             # The walk keeps the deadline; what surrounds it is the hot store's.
             return await asyncio.shield(flight)
@@ -98,7 +102,7 @@ class Chains:
 
     async def aclose(self) -> None:
         """Ends the calls that still go on."""
-        tasks = [*self._flights.values(), *self._spawned]
+        tasks = [*self._asking, *self._spawned]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -106,7 +110,9 @@ class Chains:
         await self._news.aclose()
 
     def _landed(self, question: Question, flight: "asyncio.Task[Answer]") -> None:
-        self._flights.pop(question, None)
+        self._asking.discard(flight)
+        if self._flights.get(question, (None, 0.0))[0] is flight:
+            del self._flights[question]
         if not flight.cancelled():
             flight.exception()  # those who asked have it; nobody may be left
 

@@ -113,6 +113,18 @@ async def test_equal_questions_at_one_time_are_asked_once(
     assert providers.of("a") == 1
 
 
+async def test_who_has_less_time_does_not_wait_for_who_has_more(
+    asking: OpenChains, providers: FakeProviders
+) -> None:
+    providers.does["a"] = hangs
+    async with asking(ONE) as opened:
+        slow = asyncio.create_task(opened.chains.ask(prices("btc"), 60))
+        await until_true(lambda: providers.of("a") == 1)
+        with pytest.raises(NoAnswer):
+            await opened.chains.ask(prices("btc"), 0.2)
+        assert not slow.done()
+
+
 async def test_who_gives_up_does_not_take_the_answer_from_others(
     asking: OpenChains, providers: FakeProviders
 ) -> None:
