@@ -43,6 +43,8 @@ def test_how_long_answers_are_given(kind: Kind) -> None:
 def test_numbers() -> None:
     living, chains, keyless = counts()
     assert f"knows {living} of them in {chains} chains, {keyless} of which need no key" in SENTENCES
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"asks {living} other sources, from CoinGecko and" in readme
     assert (INTERACTIVE_S, AGENT_S, HISTORY_S) == (3, 20, 60)
     assert "3 seconds for a client, 20 for the agent, 60 for the history" in SENTENCES
     assert (MOST_BLOCKS_BEHIND, MOST_S_BEHIND) == (16, 30)
