@@ -14,6 +14,7 @@ from commands.providers_registry import read_registry
 from config import Settings, SettingsError
 from database import Database, DatabaseUnavailable
 from providers import assets
+from providers.access import Access, used_here
 from providers.assets import UnknownAsset
 from providers.attempts import Alert, Attempt
 from providers.chain import Chains
@@ -87,13 +88,15 @@ async def open_providers(
         switching = asyncio.create_task(
             _switch_again(chains, database, switched), name="provider switches"
         )
+        probing = asyncio.create_task(chains.probes.run(stop), name="provider probes")
         try:
-            parts = ProviderParts(registry, known, chains, keeper)
-            yield OpenProviders(parts, service, switched)
+            async with used_here(Access(chains, registry, keeper)):
+                parts = ProviderParts(registry, known, chains, keeper)
+                yield OpenProviders(parts, service, switched)
         finally:
             stop.set()
             switching.cancel()
-            await asyncio.wait((writing, switching))
+            await asyncio.wait((writing, switching, probing))
 
 
 async def _switch_again(chains: Chains, database: Database, done: asyncio.Event) -> None:

@@ -62,11 +62,15 @@ _OPENED: "WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Access, AsyncExitSt
 async def used_here(access: Access) -> AsyncIterator[None]:
     """While it is open, the functions of this event loop ask by `access`."""
     loop = asyncio.get_running_loop()
+    before = _OPENED.get(loop)
     _OPENED[loop] = (access, None)
     try:
         yield
     finally:
-        _OPENED.pop(loop, None)
+        if before is None:
+            _OPENED.pop(loop, None)
+        else:  # API and worker are one process
+            _OPENED[loop] = before
 
 
 async def close_providers() -> None:
