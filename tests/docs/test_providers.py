@@ -48,7 +48,7 @@ def test_numbers() -> None:
     assert (INTERACTIVE_S, AGENT_S, HISTORY_S) == (3, 20, 60)
     assert "3 seconds for a client, 20 for the agent, 60 for the history" in SENTENCES
     assert (MOST_BLOCKS_BEHIND, MOST_S_BEHIND) == (16, 30)
-    assert "more than 16 blocks or 30 seconds behind" in SENTENCES
+    assert "16 blocks or 30 seconds behind" in SENTENCES
     assert (FAILURES_IN_A_ROW, LEAST_CALLS, OPEN_SHARE) == (5, 5, 0.5)
     assert "five in a row, or when half of at least five calls within a minute" in SENTENCES
     assert (OPEN_MS, LONGEST_OPEN_MS) == (60_000, 900_000)
