@@ -124,7 +124,8 @@ class RPCLoadBalancer:
                 node.behind = max(node.behind, self.most_behind)
 
     def heads(self, seen_s: float = HEADS_FRESH_S) -> dict[str, int]:
-        """The heads of the nodes that may be asked and were compared so short a time ago."""
+        """The heads of the nodes that keep up, as they were compared so short a time ago; of those
+        that are out by now, too."""
         now_s = self._clock.monotonic_s()
         return {
             node.resource.id: node.head
@@ -132,7 +133,6 @@ class RPCLoadBalancer:
             if node.head is not None
             and now_s - node.seen_at_s <= seen_s
             and abs(node.behind) < self.most_behind
-            and node.barred_until_s <= now_s
         }
 
     def is_behind(self, node_id: str) -> bool:

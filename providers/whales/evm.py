@@ -34,6 +34,7 @@ _ZERO: Final = "0x" + "0" * 40
 _SPAN_S: Final = 120.0  # of blocks whose logs are asked for at once
 _MOST_SPAN: Final = 100
 _PAUSE_S: Final = 0.5
+_HEAD_TRIES: Final = 4
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -55,7 +56,7 @@ class EvmScan:
     async def run(self, cursor: Cursor | None, prices: Prices, min_usd: int) -> Scan:
         """Raises NoAnswer and ProviderError where not even the first blocks could be read."""
         await self._watch(prices, min_usd)
-        settled = await self._nodes.settled_block(self._chain, within_s=self._deadline.left_s)
+        settled = await self._settled()
         cursor = await self._standing(cursor)
         todo = stretch(cursor, settled, self._facts.block_s)
         size = max(1, min(_MOST_SPAN, round(_SPAN_S / self._facts.block_s)))
@@ -90,6 +91,16 @@ class EvmScan:
             self._coin = watched(self._network.coin, self._network.decimals, coin, min_usd)
         if not self._tokens and self._coin is None:
             raise ProviderError(ErrorClass.UNKNOWN, f"whales of {self._chain}: nothing has a price")
+
+    async def _settled(self) -> int:
+        """The last block that stands; nodes whose budget is used up for a moment are waited for."""
+        for _ in range(_HEAD_TRIES - 1):
+            try:
+                left_s = self._deadline.left_s
+                return await self._nodes.settled_block(self._chain, within_s=left_s)
+            except NoAnswer:
+                await self._nodes.clock.sleep(min(_PAUSE_S, self._deadline.left_s))
+        return await self._nodes.settled_block(self._chain, within_s=self._deadline.left_s)
 
     async def _standing(self, cursor: Cursor | None) -> Cursor | None:
         """The cursor, or one some blocks before it where its block was taken back."""

@@ -139,3 +139,12 @@ async def test_a_chain_without_nodes_says_so() -> None:
         await RPCLoadBalancer("ethereum", []).get_next_node()
     with pytest.raises(KeyError):
         await RPCLoadBalancer("ethereum", []).update_health("none", success=True)
+
+
+def test_what_was_seen_of_a_node_that_is_out_by_now_still_counts(
+    balancer: RPCLoadBalancer,
+) -> None:
+    balancer.compared({A: 1_000, B: 999})
+    balancer.bar(A, 60)
+    balancer.bar(B, 60)
+    assert balancer.heads() == {A: 1_000, B: 999}
