@@ -42,6 +42,14 @@ from api.openapi import openapi
 from api.overview.endpoint import build_overview
 from api.parts import Parts
 from api.parts_state import database_probe
+from api.providers.answered import PROVIDER_ERRORS, error_answer
+from api.providers.asking import Asking
+from api.providers.chains import build_chain_facts
+from api.providers.client_calls import ClientCalls
+from api.providers.market import build_market
+from api.providers.records import build_provider_records
+from api.providers.resources import build_resources
+from api.providers.rpc import build_rpc
 from api.scrape import ProcessGroup, build_scrape
 from api.state import ApiState
 from api.status import build_status
@@ -104,6 +112,11 @@ def create_app(
         build_agent(app.tokens),
         build_records(),
         build_collectors(app.tokens),
+        build_market(),
+        build_chain_facts(),
+        build_rpc(app.tokens),
+        build_provider_records(),
+        build_resources(app.tokens),
         build_status(settings, app.tokens, probe),
         build_overview(settings, VERSION, processes, probe),
         build_scrape(processes),
@@ -177,6 +190,13 @@ class Api(FastAPI):
         if self._events is not None:
             await self._events.aclose()
 
+    def _asking(self, parts: Parts) -> Asking | None:
+        if parts.providers is None:
+            return None
+        most = self._settings.max_provider_calls_per_client
+        calls = ClientCalls(most, self._settings.trusted_proxies)
+        return Asking(parts.providers, self._settings, calls)
+
     def _listeners(self) -> int:
         return 0 if self._events is None else self._events.listeners()
 
@@ -240,6 +260,7 @@ class Api(FastAPI):
                         "history": history,
                         "workers": WorkerControl(self._settings, parts),
                         "console": console,
+                        "asking": self._asking(parts),
                     }
             finally:
                 await self._watcher.aclose()
@@ -276,3 +297,5 @@ def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         Exception,
     ):
         app.add_exception_handler(kind, handle)
+    for provider_error in PROVIDER_ERRORS:
+        app.add_exception_handler(provider_error, lambda _, error: to_response(error_answer(error)))

@@ -291,6 +291,7 @@ class Settings(_WithRetention):
     max_bytes_in_flight: ByteSize = Field(10**9, ge=LEAST_IN_FLIGHT)
     max_waits_per_client: int = Field(100, ge=1, le=100_000)
     max_listeners_per_client: int = Field(200, ge=1, le=100_000)
+    max_provider_calls_per_client: int = Field(120, ge=1, le=100_000)  # a minute
 
     # Jobs.
     worker_lock_ttl_s: float = Field(15, ge=1, le=300)

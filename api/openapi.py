@@ -15,6 +15,7 @@ from api.history.backfill_models import AskBackfill
 from api.history.models import HistoryRows
 from api.models import GetMarketData, InvalidRequest, Problem
 from api.moments import AS_OF_SCHEMA
+from api.providers.models import PriceRecords
 from api.workers.models import ChangeWorker
 from api.workers.setting_models import LimitQueue, SetValue
 from documents.names import DOCUMENTS
@@ -28,6 +29,7 @@ TAGS: Final = (
     {"name": "jobs", "description": "Jobs that refresh documents"},
     {"name": "workers", "description": "Workers: what runs when, what ran, and its control"},
     {"name": "collectors", "description": "Collectors of live data"},
+    {"name": "providers", "description": "Prices, news, sentiment, fees, transfers and balances"},
     {"name": "status", "description": "Health and metrics"},
 )
 PROBLEMS: Final = {
@@ -40,7 +42,8 @@ PROBLEMS: Final = {
     406: "Accept-Encoding must allow deflate, gzip or identity; or Accept none of the formats",
     408: "the body did not arrive in time",
     409: "the worker is busy, and if_busy is reject; or the collector is disabled; or too many "
-    "backfills are open; or the run's state, or SCHEDULES, does not allow it",
+    "backfills are open; or the run's state, or SCHEDULES, does not allow it; or the resource is "
+    "dead, or too many are named",
     413: "the body is larger than 64 KB",
     414: "the path and query are longer than 16 KB",
     421: "the host that the request names is not served; ALLOWED_HOSTS lists those that are",
@@ -87,6 +90,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             (SetValue, "validation"),
             (Document, "serialization"),
             (HistoryRows, "serialization"),
+            (PriceRecords, "serialization"),
             (InvalidRequest, "serialization"),
             (Problem, "serialization"),
             *((event, "serialization") for event in EVENTS),

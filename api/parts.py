@@ -11,7 +11,7 @@ from stores.hot.store import HotStore
 if TYPE_CHECKING:
     from providers.assets import Assets
     from providers.chain import Chains
-    from providers.collecting.keeper import Keeper
+    from providers.collecting.keep_log import KeepLog
     from providers.registry import Registry
 
 
@@ -22,7 +22,7 @@ class ProviderParts:
     registry: "Registry"
     assets: "Assets"
     chains: "Chains"
-    keeper: "Keeper"
+    kept: "KeepLog"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The state that the lifespan gives to every request, and the dependency that reads it."""
 
-from typing import Annotated, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
 
@@ -10,6 +10,9 @@ from api.history.answering import HistoryAnswers
 from api.parts import Parts
 from api.workers.console import Console
 from api.workers.control import WorkerControl
+
+if TYPE_CHECKING:
+    from api.providers.asking import Asking
 
 
 class ApiState(TypedDict):
@@ -21,6 +24,7 @@ class ApiState(TypedDict):
     history: HistoryAnswers
     workers: WorkerControl
     console: Console
+    asking: "Asking | None"  # None where PROVIDERS=off
 
 
 def _parts(request: Request) -> Parts:

@@ -118,6 +118,16 @@ def api_token_of(tokens: Tokens) -> Callable[..., Awaitable[None]]:
     return api_token
 
 
+def read_token_of(tokens: Tokens) -> Callable[..., Awaitable[None]]:
+    """The dependency of a POST that only reads: it needs READ_TOKEN as GETs do."""
+
+    async def read_token(request: Request) -> None:
+        if not tokens.may_read(request.scope):
+            raise _unauthorized("READ_TOKEN")
+
+    return read_token
+
+
 def _unauthorized(setting: str) -> HTTPException:
     message = f"send the header Authorization: Bearer <{setting}>"
     return HTTPException(401, message, {"WWW-Authenticate": "Bearer"})

@@ -4,10 +4,8 @@ import argparse
 import asyncio
 import difflib
 import json
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,12 +19,11 @@ from commands.terminal import say
 from config import Settings
 from providers import assets
 from providers.client import Client
-from providers.errors import ProviderError
-from providers.gate import Skipped
 from providers.members import Member
 from providers.opening import open_chains
 from providers.probes import Probes
-from providers.records import Price, Record
+from providers.probing import Probed, Prober
+from providers.records import Price
 from providers.registry import Registry
 from providers.resources import Resource, State
 
@@ -37,17 +34,6 @@ _OWN: Final = "own"  # detection of transfers (providers/whales)
 
 class ProvidersError(CommandError):
     """A `providers` command was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """How one resource took its probe. `turned_on`: it was off, and is asked from now on."""
-
-    resource: Resource
-    error: str | None
-    ms: int
-    records: Sequence[Record] = ()
-    turned_on: bool = False
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
@@ -172,53 +158,17 @@ def _probes(
     parts: Parts, registry: Registry, client: Client, wanted: Sequence[Resource]
 ) -> list[asyncio.Task[list[Probed]]]:
     """All providers at once, and the resources of one of them one after another."""
-    probes = Probes(registry, client, assets.load())
+    prober = Prober(
+        Probes(registry, client, assets.load()), client, parts.database.providers.conduct, _BY
+    )
     by_provider: dict[str, list[Resource]] = {}
     for each in wanted:
         by_provider.setdefault(each.provider.id, []).append(each)
 
     async def of_provider(resources: Sequence[Resource]) -> list[Probed]:
-        return [await _probed(parts, client, probes, each) for each in resources]
+        return [await prober.probe(each, wait_s=_LONGEST_WAIT_S) for each in resources]
 
     return [asyncio.create_task(of_provider(each)) for each in by_provider.values()]
-
-
-async def _probed(parts: Parts, client: Client, probes: Probes, resource: Resource) -> Probed:
-    began_s = time.monotonic()
-    try:
-        records = await _probe(client, probes, resource)
-    except ProviderError as error:
-        return Probed(resource, f"{error.error_class}: {error}", _ms_since(began_s))
-    except Skipped as skipped:
-        return Probed(resource, f"not asked: {skipped}", _ms_since(began_s))
-    ms = _ms_since(began_s)
-    turned_on = resource.state is State.OFF and resource.probe
-    if turned_on:
-        await client.gate.switch(resource.id, True)
-        await parts.database.providers.conduct.switch(
-            resource.id, True, at_ms=client.clock.wall_ms(), by=_BY
-        )
-    return Probed(resource, None, ms, records, turned_on)
-
-
-async def _probe(client: Client, probes: Probes, resource: Resource) -> list[Record]:
-    """Waits once for the provider's budget."""
-    if resource.state is State.DEAD:
-        raise Skipped("off", resource.reason or "it is dead")
-    if resource.reader == _OWN:
-        raise Skipped("off", "it reads whole blocks; probe what it asks: nodes, mempool, trongrid")
-    try:
-        return await probes.probe(resource)
-    except Skipped as skipped:
-        wait_s = ((skipped.until_ms or 0) - client.clock.wall_ms()) / 1000
-        if skipped.reason != "no_budget" or not 0 < wait_s <= _LONGEST_WAIT_S:
-            raise
-        await client.clock.sleep(wait_s)
-        return await probes.probe(resource)
-
-
-def _ms_since(began_s: float) -> int:
-    return round((time.monotonic() - began_s) * 1000)
 
 
 def _told(probed: Probed) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from providers.assets import UnknownAsset
 from providers.attempts import Alert, Attempt
 from providers.chain import Chains
 from providers.collecting.attempt_log import AttemptLog
+from providers.collecting.keep_log import KeepLog
 from providers.collecting.keeper import Keeper
 from providers.collecting.service import DataCollectorService
 from providers.collecting.usage_log import UsageLog
@@ -73,6 +74,7 @@ async def open_providers(
         client = chains.client
         attempts.usage = UsageLog(client, client.gate, conduct, settings.rate_fraction)
         keeper = Keeper(database.providers)
+        kept = KeepLog(keeper)
         whales = WhaleRounds(chains.whales, database.providers.whales, settings.whale_min_usd)
         try:
             service = DataCollectorService(
@@ -84,19 +86,16 @@ async def open_providers(
         except (UnknownAsset, UnknownNetwork) as error:
             raise SettingsError([f"AGENT_ASSETS or AGENT_CHAINS: {error}"]) from None
         stop, switched = asyncio.Event(), asyncio.Event()
-        writing = asyncio.create_task(attempts.run(stop), name="provider attempts")
-        switching = asyncio.create_task(
-            _switch_again(chains, database, switched), name="provider switches"
-        )
-        probing = asyncio.create_task(chains.probes.run(stop), name="provider probes")
+        works = (attempts.run(stop), kept.run(stop), chains.probes.run(stop))
+        running = [asyncio.create_task(each) for each in works]
+        switching = asyncio.create_task(_switch_again(chains, database, switched))
         try:
             async with used_here(Access(chains, registry, keeper)):
-                parts = ProviderParts(registry, known, chains, keeper)
-                yield OpenProviders(parts, service, switched)
+                yield OpenProviders(ProviderParts(registry, known, chains, kept), service, switched)
         finally:
             stop.set()
             switching.cancel()
-            await asyncio.wait((writing, switching, probing))
+            await asyncio.wait((*running, switching))
 
 
 async def _switch_again(chains: Chains, database: Database, done: asyncio.Event) -> None:

@@ -100,6 +100,13 @@ class Chains:
                 raise NoAnswer(str(question), ()) from None
             raise
 
+    async def known(self, question: Question) -> Answer | None:
+        """What is known of all that is asked about, if it is fresh: nobody is asked."""
+        names = names_of(question)
+        known = await self._read(question, names)
+        fresh, rest = fresh_and_rest(known, names, self.client.clock.wall_ms())
+        return None if rest else _answer_of(question, fresh, (), cached=True)
+
     async def aclose(self) -> None:
         """Ends the calls that still go on."""
         tasks = [*self._asking, *self._spawned]

@@ -30,10 +30,13 @@ _TIME: Final = {
     "pattern": r"^([1-9][0-9]{12}|20[0-9]{2}-(0[1-9]|1[0-2])-[0-2][1-8](T0[0-9]:00Z)?)$",
     "examples": ["2025-12-01T00:00:00Z", "1764547200000"],
 }
+_SOURCES: Final = r"^(candles|providers|[a-z.]{1,40}/[A-Za-z0-9._:-]{1,50})$"
 _TEXTS: Final = {
     "symbols": f"BTCUSDT on every exchange, or bybit:BTCUSDT; at most {MOST_SYMBOLS}; repeatable or"
     " comma-separated",
     "exchange": "prices of these exchanges alone; repeatable or comma-separated",
+    "source": "candles; or providers, or one of their resources, such as price.aggregate/coingecko:"
+    " then all that they have told, with `from`, `to`, `as_of`, `limit` and `cursor`",
     "timeframe": "of the candles; of open interest, the grid",
     "from": "rows at or after this: UTC milliseconds or ISO 8601",
     "to": "rows before this",
@@ -66,6 +69,7 @@ def _parameter(name: str, kind: Kind) -> dict[str, Any]:
         "columns": _list({"enum": [*names]}),
         "format": {"type": "string", "enum": [*map(str, Format)]},
         "cursor": {"type": "string"},
+        "source": {"type": "string", "default": "candles", "pattern": _SOURCES},
     }
     examples: dict[str, Any] = {"symbols": ["BTCUSDT"], "timeframe": "4h", "limit": 5}
     parameter = {
@@ -100,17 +104,22 @@ _HEADERS: Final = {
     "Vary": _text("Accept, Accept-Encoding"),
 }
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "the rows",
-        "headers": _HEADERS,
-        "content": {
-            Format.JSON.media_type: {"schema": {"$ref": "#/components/schemas/HistoryRows"}},
-            Format.NDJSON.media_type: {"schema": {"type": "string"}},
-            Format.CSV.media_type: {"schema": {"type": "string"}},
-            Format.ARROW.media_type: _BINARY,
-            Format.PARQUET.media_type: _BINARY,
+
+
+def answers_of(kind: Kind) -> dict[int | str, dict[str, Any]]:
+    rows = {"$ref": "#/components/schemas/HistoryRows"}
+    told = {"anyOf": [rows, {"$ref": "#/components/schemas/PriceRecords"}]}
+    return {
+        200: {
+            "description": "the rows",
+            "headers": _HEADERS,
+            "content": {
+                Format.JSON.media_type: {"schema": told if kind == "prices" else rows},
+                Format.NDJSON.media_type: {"schema": {"type": "string"}},
+                Format.CSV.media_type: {"schema": {"type": "string"}},
+                Format.ARROW.media_type: _BINARY,
+                Format.PARQUET.media_type: _BINARY,
+            },
         },
-    },
-    304: {"description": "you have these rows", "headers": _HEADERS},
-}
+        304: {"description": "you have these rows", "headers": _HEADERS},
+    }

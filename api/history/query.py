@@ -84,7 +84,7 @@ def parameters_of(kind: Kind, *, several: bool = False) -> tuple[str, ...]:
     """The query parameters of these rows, of one market or of several."""
     first: tuple[str, ...] = ("symbols",) if several else ()
     if kind == "prices":
-        first = ("exchange",)
+        first = ("exchange", "source")
     return (*first, *(("timeframe",) if kind != "funding" else ()), *_RANGE, *_FORM)
 
 

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Final, cast
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from api.history.answering import HistoryAnswers
-from api.history.description import ANSWERS, DESCRIPTIONS, described_parameters
+from api.history.description import DESCRIPTIONS, answers_of, described_parameters
 from api.history.query import read_history_query
 from api.openapi import responses
-from api.state import ApiState
+from api.providers.records import read_price_records
+from api.state import ApiState, RequestParts
 from history.selection import Kind
 from market.markets import Exchange
 
@@ -35,7 +36,11 @@ def build_history(quote: str) -> APIRouter:
     @router.get(
         "/prices/{symbol}", name="read_prices", **_described("prices", "Prices of a symbol")
     )
-    async def prices(request: Request, answers: Answers, symbol: SymbolPath) -> Response:
+    async def prices(
+        request: Request, answers: Answers, parts: RequestParts, symbol: SymbolPath
+    ) -> Response:
+        if request.query_params.get("source", _SOURCE) != _SOURCE:
+            return await read_price_records(request, parts, symbol)
         query = read_history_query(request.scope["query_string"], "prices")
         names = (symbol, f"{symbol}{quote}")
         asked = [(exchange, name) for exchange, _ in query.symbols for name in names]
@@ -73,6 +78,6 @@ def _described(kind: Kind, summary: str, *, several: bool = False) -> dict[str, 
         "summary": summary,
         "description": DESCRIPTIONS[kind],
         "response_class": Response,
-        "responses": {**responses(404, 406, 422), **ANSWERS},
+        "responses": {**responses(404, 406, 422), **answers_of(kind)},
         "openapi_extra": {"parameters": described_parameters(kind, several=several)},
     }

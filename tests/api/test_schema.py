@@ -42,6 +42,7 @@ VALUES: Final = """
 "query.revisions" = "newest"
 "query.from" = "2025-12-01T00:00:00Z"
 "query.to" = "2026-12-01"
+"query.source" = "candles"
 
 [[operations]]
 include-path-regex = "^/(cache/|coins$|api/history/(holes|backfill)$)"

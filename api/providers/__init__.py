@@ -1,0 +1,1 @@
+"""/api/prices, news, sentiment, gas, blockchain, whales, balance, rpc, historical, providers."""

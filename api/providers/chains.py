@@ -1,0 +1,183 @@
+"""GET /api/gas, /api/blockchain, /api/whales and /api/balance: what is so on blockchains."""
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi.responses import Response
+
+from api.answers import Scope
+from api.providers.answered import NO_STORE, Shown, answered, told_tried
+from api.providers.asking import Asking, RequestAsking, network_or_404
+from api.providers.described import NAMES, asked_responses, parameters
+from api.providers.models import Balance, Blockchain, Gas, Whales
+from api.providers.reading import QuestionReader
+from providers.accounts import normalised
+from providers.answers import Answer
+from providers.errors import InvalidQuestion, NoAnswer
+from providers.networks import Network, UnknownNetwork, network_of
+from providers.questions import Question
+from providers.records import WhaleTransfer
+
+_MOST: Final = 1000
+_USUAL: Final = 100
+Chain = Annotated[str, Path(description="its id or name", examples=["ethereum"])]
+
+
+def build_chain_facts() -> APIRouter:
+    router = APIRouter(tags=["providers"])
+
+    @router.get(
+        "/api/gas/{chain}",
+        response_model=Gas,
+        responses=asked_responses(422),
+        summary="What a transaction costs",
+        name="get_gas",
+        openapi_extra=parameters({}, {}),
+    )
+    async def get_gas(chain: Chain, request: Request, asking: RequestAsking) -> Response:
+        """Of EVM chains in wei, of Bitcoin in satoshi per 1000 virtual bytes."""
+        return await _one(request, asking, "gas", chain)
+
+    @router.get(
+        "/api/blockchain/{chain}",
+        response_model=Blockchain,
+        responses=asked_responses(422),
+        summary="How a chain is",
+        name="get_blockchain",
+        openapi_extra=parameters({}, {}),
+    )
+    async def get_blockchain(chain: Chain, request: Request, asking: RequestAsking) -> Response:
+        """Its height, the time of its last block, and figures with their units."""
+        return await _one(request, asking, "stats", chain)
+
+    @router.get(
+        "/api/whales",
+        response_model=Whales,
+        responses=asked_responses(422),
+        summary="Great transfers",
+        name="list_whales",
+        openapi_extra=parameters(
+            {"chain": ("of these chains; without it those of AGENT_CHAINS", NAMES)},
+            {
+                "min_usd": (
+                    "worth at least this; of less than WHALE_MIN_USD nothing is known",
+                    {"type": "integer", "minimum": 0, "maximum": 10**15},
+                ),
+                "limit": (
+                    f"at most n, and at most {_MOST}",
+                    {"type": "integer", "minimum": 1, "maximum": _MOST, "default": _USUAL},
+                ),
+            },
+        ),
+    )
+    async def list_whales(request: Request, asking: RequestAsking) -> Response:
+        """Transfers in the blocks of the last minutes, the newest first."""
+        reader = QuestionReader(request.scope["query_string"], ("chain", "min_usd", "limit"))
+        names = reader.listed("chain")
+        least, limit = reader.integer("min_usd", least=0), reader.limit(_USUAL, _MOST)
+        networks = _networks(reader, names, asking)
+        reader.check()
+        found = await asyncio.gather(*(_whales_of(asking, request.scope, e) for e in networks))
+        transfers = [
+            each
+            for answer in found
+            if isinstance(answer, Answer)
+            for each in answer.records
+            if isinstance(each, WhaleTransfer) and _is_worth(each, least)
+        ]
+        silent = {
+            network.id: answer
+            for network, answer in zip(networks, found, strict=True)
+            if isinstance(answer, NoAnswer)
+        }
+        if len(silent) == len(networks):
+            tried = tuple(each for answer in silent.values() for each in answer.tried)
+            raise NoAnswer(f"whales of {', '.join(silent)}", tried)
+        transfers.sort(key=lambda each: (each.time_ms or 0, each.tx_hash, each.index), reverse=True)
+        shown = Shown(asking.parts)
+        return answered(
+            {
+                "whales": [shown.record(each) for each in transfers[:limit]],
+                "missing": [
+                    {"chain": chain, "tried": told_tried(error.tried, all_=True)}
+                    for chain, error in silent.items()
+                ],
+            },
+            shown.cache_control(request, transfers[:limit]),
+        )
+
+    @router.get(
+        "/api/balance/{chain}/{address}",
+        response_model=Balance,
+        responses=asked_responses(422),
+        summary="What an address holds",
+        name="get_balance",
+        openapi_extra=parameters({}, {}),
+    )
+    async def get_balance(
+        chain: Chain,
+        address: Annotated[str, Path(description="in any of the chain's forms", max_length=128)],
+        request: Request,
+        asking: RequestAsking,
+    ) -> Response:
+        """Of the chain's own coin. It is kept nowhere."""
+        QuestionReader(request.scope["query_string"], ()).check()
+        network = network_or_404(chain)
+        question = Question(
+            asking.chain_for("balance", network), (normalised(network.id, address),)
+        )
+        answer = await asking.ask(request.scope, question)
+        shown = Shown(asking.parts)
+        fact = {**shown.record(answer.records[0]), "tried": told_tried(answer.tried)}
+        return answered(fact, NO_STORE)
+
+    return router
+
+
+async def _one(request: Request, asking: Asking, kind: str, chain: str) -> Response:
+    QuestionReader(request.scope["query_string"], ()).check()
+    network = network_or_404(chain)
+    answer = await asking.ask(
+        request.scope, Question(asking.chain_for(kind, network), (network.id,))
+    )
+    shown = Shown(asking.parts)
+    fact: dict[str, Any] = shown.record(answer.records[0])
+    return answered(
+        {**fact, "tried": told_tried(answer.tried)}, shown.cache_control(request, answer.records)
+    )
+
+
+def _networks(
+    reader: QuestionReader, names: tuple[str, ...] | None, asking: Asking
+) -> list[Network]:
+    """Those that are named, or those of the agent of which anybody tells."""
+    found: dict[str, Network] = {}
+    for name in asking.settings.agent_chains if names is None else names:
+        try:
+            network = network_of(name)
+            asking.chain_for("whales", network)
+        except (UnknownNetwork, HTTPException) as error:
+            if names is not None:
+                detail = error.detail if isinstance(error, HTTPException) else error
+                reader.refuse("chain", "chain", str(detail))
+            continue
+        found[network.id] = network
+    return list(found.values())
+
+
+async def _whales_of(asking: Asking, scope: Scope, network: Network) -> Answer | NoAnswer:
+    chain = asking.chain_for("whales", network)
+    least = str(asking.settings.whale_min_usd)
+    try:
+        return await asking.ask(scope, Question(chain, (network.id,), (("min_usd", least),)))
+    except NoAnswer as error:
+        return error
+    except InvalidQuestion as error:
+        return NoAnswer(str(error), ())
+
+
+def _is_worth(transfer: WhaleTransfer, least: int | None) -> bool:
+    if not least:
+        return True
+    return transfer.value_usd is not None and transfer.value_usd >= least
