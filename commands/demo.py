@@ -20,6 +20,7 @@ from commands.demo_client import compact_table, get, progress_bars, run_job, sho
 from commands.demo_close import Simulated, begin_ms, show_a_close
 from commands.demo_history import show_the_record
 from commands.demo_process import running
+from commands.demo_providers import show_the_providers, simulated_providers
 from commands.demo_rounds import show_the_rounds
 from commands.errors import DemoFailed
 from commands.runtime import cancelled_by, stop_signals
@@ -72,7 +73,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
     counts = [word for exchange in DEFAULT_EXCHANGES for word in (f"--{exchange}", str(markets))]
     begin = str(begin_ms(time.time_ns() // 1_000_000))
     simulator = running(["simulate", "--port", "0", "--now", begin, *counts], {}, folder)
-    async with simulator as exchange_address:
+    async with simulator as exchange_address, simulated_providers(folder) as providers_address:
         secret = secrets.token_hex(16)
         settings = {
             "DATA_DIR": str(folder),
@@ -84,6 +85,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 for name in DEFAULT_EXCHANGES
             },
             "TIMEFRAMES": "5m,4h,8h",
+            "PROVIDERS_BASE_URL": providers_address,
             "CRON_SECRET": secret,
         }
         # What is shown is asked for: no schedule fires in the middle of it.
@@ -103,6 +105,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 await show_a_close(console, client, Simulated(simulated), job_s)
                 await show_a_backfill(console, client, four_hours)
                 await show_the_record(console, client, four_hours)
+                await show_the_providers(console, client, providers_address)
         await show_the_rounds(console, settings, folder)
 
 

@@ -5,7 +5,6 @@ question, by the same settings: with the service's hot store they keep its budge
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from addresses.environment import environment_of
 from config import load_settings
 from database import Database, DatabaseUnavailable
 from providers.accounts import normalised
@@ -221,6 +221,6 @@ async def _open(stack: AsyncExitStack) -> Access:
         keeper = Keeper(database.providers)
     registry = load(settings)
     chains = await stack.enter_async_context(
-        open_chains(settings, store, registry, load_assets(), environ=os.environ)
+        open_chains(settings, store, registry, load_assets(), environ=environment_of())
     )
     return Access(chains, registry, keeper)

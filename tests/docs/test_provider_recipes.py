@@ -1,9 +1,14 @@
-"""The recipes of docs/recipes.md that add providers: read as a file of PROVIDERS, and asked."""
+"""The recipes of docs/recipes.md that add providers: read as a file of PROVIDERS, and asked.
 
+By the rows, and by clients of a service that has them.
+"""
+
+import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import aiohttp
 from aiohttp import web
 
 from config import load_settings
@@ -15,6 +20,8 @@ from providers.registry import Registry, load
 from providers.resources import Level, State
 from stores.hot.redis_client import NativeStore
 from tests.docs.blocks import Block, claim
+from tests.fixtures.service import ServiceSettings, StartService
+from tests.fixtures.simulator import StartSimulator
 from tests.providers.asking import FakeProviders
 
 SOURCE: Final = claim("docs/recipes.md", 'id = "price.spot/gate"')
@@ -85,3 +92,48 @@ async def test_a_node(tmp_path: Path, redis_url: str) -> None:
         [answer] = await asked(registry, node.id, question, redis_url, fake)
     assert isinstance(answer, RpcAnswer)
     assert answer.result == "0x10"
+
+
+async def of_ethereum(request: web.Request) -> web.StreamResponse:
+    """A node that has block 16, a second old."""
+    asked = await request.json()
+    results: dict[str, Any] = {
+        "eth_chainId": "0x1",
+        "eth_blockNumber": "0x10",
+        "eth_getBlockByNumber": {"number": "0x10", "timestamp": hex(int(time.time()) - 1)},
+        "eth_getBalance": "0x2a",
+    }
+    answer = {"jsonrpc": "2.0", "id": asked["id"], "result": results[asked["method"]]}
+    return web.json_response(answer)
+
+
+async def test_a_service_asks_them(
+    tmp_path: Path,
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    start_simulator: StartSimulator,
+) -> None:
+    """Nobody else answers: what clients get is of the recipe's source and of its node."""
+    path = tmp_path / "providers.toml"
+    path.write_text(SOURCE.text + NODE.text)
+    async with FakeProviders().serve() as fake:
+        fake.does["api.gateio.ws"] = ticker
+        fake.does["127.0.0.1:8545"] = of_ethereum
+        exchanges = start_simulator(binance=1, bybit=1)
+        settings = service_settings(exchanges, PROVIDERS=str(path), PROVIDERS_BASE_URL=fake.url)
+        service = await start_service(**settings)
+        price = await service.get("/api/prices/btc?kind=spot&quote=usdt")
+        assert (price["resource"], price["price"]) == ("price.spot/gate", 60123.4)
+        assert price["tried"]
+        account = "0xd8dA6BF26964aF9D7eEd9e03E53415D37aA96045"
+        call = {
+            "jsonrpc": "2.0",
+            "id": 7,
+            "method": "eth_getBalance",
+            "params": [account, "latest"],
+        }
+        async with (
+            aiohttp.ClientSession(service.address) as client,
+            client.post("/api/rpc/ethereum", json=call) as reply,
+        ):
+            assert await reply.json() == {"jsonrpc": "2.0", "id": 7, "result": "0x2a"}

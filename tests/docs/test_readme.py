@@ -123,8 +123,15 @@ async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     assert re.search(r"binance:\S+ +[\d.]+ +[\d.]+ +[\d.]+[kMB]? +[\d.]+ s +stream", printed)
     assert "Published with them: 5m 4h 8h." in printed
     assert "equal to what was served then" in printed
-    for worker, timeframe in (("ui_data", "5m"), ("historical_data", "4h")):
-        assert re.search(rf"{worker} +\d+ +[\d.]+ s +{timeframe} +[\d,]+", printed), worker
+    by, old = r"\w[\w.-]+", r"\d+ (?:s|min|h|d)\b"
+    assert re.search(rf"price of btc +[\d,]+\.\d\d USD +{by} +{old}", printed)
+    other = re.search(rf"price of eth \* +[\d,]+\.\d\d USD +({by}) +{old}", printed)
+    assert other is not None and other[1] != "coingecko"
+    assert len(re.findall(rf"news \d +\S.* {by} +{old}", printed)) == 3
+    assert re.search(rf"fear and greed +\d+ of 100, [A-Z][A-Za-z ]+ +{by} +{old}", printed)
+    assert re.search(rf"gas of ethereum +[\d.]+ gwei +{by} +{old}", printed)
+    for worker, what in (("ui_data", "5m providers"), ("historical_data", "4h providers_all")):
+        assert re.search(rf"{worker} +\d+ +[\d.]+ s +{what} +[\d,]+", printed), worker
     assert "Collections for users: 1, for the history: 1;" in printed
     assert "nothing is left running" in printed
 

@@ -1,0 +1,85 @@
+"""docs/providers.md: every call of the page against the real service and simulated providers."""
+
+import asyncio
+import json
+import shlex
+from typing import Any, Final
+
+from tests.docs.blocks import claim
+from tests.fixtures.service import Service, ServiceSettings, StartService
+from tests.fixtures.simulator import StartSimulator
+
+CALLS: Final = claim("docs/providers.md", "curl http://127.0.0.1:8000/api/sentiment")
+PRICES: Final = claim("docs/providers.md", '"prices": [')
+NOBODY: Final = claim("docs/providers.md", '"detail": "nobody')
+# What an answer has that tells whose it is and how old.
+WHOSE: Final = ("provider", "resource", "level", "as_of_ms", "age_s", "stale_since", "attribution")
+
+
+async def answered(service: Service, line: str) -> Any:
+    words = shlex.split(line.replace("http://127.0.0.1:8000", service.address))
+    process = await asyncio.create_subprocess_exec(
+        *(words[0], "-sS", *words[1:]), stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0
+    return json.loads(printed)
+
+
+def form(value: Any) -> Any:
+    """The names and types of a document; of a list, those of its first element."""
+    match value:
+        case dict():
+            return {name: form(each) for name, each in value.items()}
+        case list():
+            return [form(value[0])] if value else []
+        case float():
+            return int  # numbers may be whole by chance
+        case _:
+            return type(value)
+
+
+def facts(answer: Any) -> list[Any]:
+    """Each of what was told."""
+    lists = [answer[name] for name in ("prices", "news", "sentiment", "whales") if name in answer]
+    return lists[0] if lists else [answer]
+
+
+async def test_the_calls(
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    start_simulator: StartSimulator,
+) -> None:
+    simulator = start_simulator(providers=True, binance=3, bybit=3)
+    settings = service_settings(simulator, PROVIDERS="on", PROVIDERS_BASE_URL=simulator.base_url)
+    service = await start_service(**settings)
+    lines = CALLS.text.splitlines()
+    assert len(lines) == 9
+    for line in lines:
+        answer = await answered(service, line)
+        if "/api/rpc/" in line:
+            assert answer.keys() == {"jsonrpc", "id", "result"}
+            assert int(answer["result"], 16) > 0
+            continue
+        assert facts(answer) or "/api/whales" in line, (line, answer)
+        for each in facts(answer):
+            assert not {*WHOSE} - each.keys(), (line, each)
+        if "assets=btc,eth" in line:
+            shown = json.loads(PRICES.text)
+            [mine] = [each for each in answer["prices"] if each["asset"] == "btc"]
+            # Who was slower than others depends on the machine.
+            assert form({**answer, "prices": [mine], "tried": []}) == form(shown)
+            assert {name: mine[name] for name in ("kind", "quote", "attribution")} == {
+                name: shown["prices"][0][name] for name in ("kind", "quote", "attribution")
+            }
+
+    limited = {"host": "*", "class": "rate_limited"}
+    simulator.post("/sim/providers/faults", limited)
+    answer = await answered(service, "curl http://127.0.0.1:8000/api/prices/sol")
+    shown = json.loads(NOBODY.text)
+    assert answer["detail"] == shown["detail"].replace("btc", "sol")
+    assert answer.keys() == shown.keys()
+    tried = {each["resource"]: each for each in answer["tried"]}
+    for each in shown["tried"]:
+        assert tried[each["resource"]].keys() == each.keys()
+    assert tried["price.aggregate/cmc"] == shown["tried"][1]
