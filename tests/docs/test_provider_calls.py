@@ -2,22 +2,30 @@
 
 import asyncio
 import json
+import os
 import shlex
+import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.docs.blocks import claim
+from tests.docs.blocks import ROOT, claim
 from tests.fixtures.service import Service, ServiceSettings, StartService
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
 
 CALLS: Final = claim("docs/providers.md", "curl http://127.0.0.1:8000/api/sentiment")
 PRICES: Final = claim("docs/providers.md", '"prices": [')
+BEFORE: Final = claim("docs/providers.md", "api/historical/news?limit=50")
+RULED: Final = claim("docs/providers.md", "curl http://127.0.0.1:8000/api/hierarchy/usage-stats")
 NOBODY: Final = claim("docs/providers.md", '"detail": "nobody')
 # What an answer has that tells whose it is and how old.
+TOKEN: Final = "t0ken"
 WHOSE: Final = ("provider", "resource", "level", "as_of_ms", "age_s", "stale_since", "attribution")
 
 
 async def answered(service: Service, line: str) -> Any:
-    words = shlex.split(line.replace("http://127.0.0.1:8000", service.address))
+    own = line.replace("http://127.0.0.1:8000", service.address).replace("$API_TOKEN", TOKEN)
+    words = shlex.split(own)
     process = await asyncio.create_subprocess_exec(
         *(words[0], "-sS", *words[1:]), stdout=asyncio.subprocess.PIPE
     )
@@ -51,7 +59,9 @@ async def test_the_calls(
     start_simulator: StartSimulator,
 ) -> None:
     simulator = start_simulator(providers=True, binance=3, bybit=3)
-    settings = service_settings(simulator, PROVIDERS="on", PROVIDERS_BASE_URL=simulator.base_url)
+    settings = service_settings(
+        simulator, PROVIDERS="on", PROVIDERS_BASE_URL=simulator.base_url, API_TOKEN=TOKEN
+    )
     service = await start_service(**settings)
     lines = CALLS.text.splitlines()
     assert len(lines) == 9
@@ -73,6 +83,8 @@ async def test_the_calls(
                 name: shown["prices"][0][name] for name in ("kind", "quote", "attribution")
             }
 
+    await was_kept(service, settings)
+    await are_ruled(service)
     limited = {"host": "*", "class": "rate_limited"}
     simulator.post("/sim/providers/faults", limited)
     answer = await answered(service, "curl http://127.0.0.1:8000/api/prices/sol")
@@ -83,3 +95,31 @@ async def test_the_calls(
     for each in shown["tried"]:
         assert tried[each["resource"]].keys() == each.keys()
     assert tried["price.aggregate/cmc"] == shown["tried"][1]
+
+
+async def was_kept(service: Service, settings: Mapping[str, str]) -> None:
+    """What the calls have brought is told again, over HTTP and in SQL."""
+    *lines, sql = BEFORE.text.splitlines()
+    for line, name in zip(lines, ("prices", "sentiment", "news"), strict=True):
+
+        async def comes(line: str = line, name: str = name) -> bool:
+            return bool((await answered(service, line))[name])
+
+        await until(comes, 30)
+    words = shlex.split(sql.replace(".venv/bin/python", sys.executable))
+    process = await asyncio.create_subprocess_exec(
+        *words, cwd=ROOT, env={**os.environ, **settings}, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"btc" in printed
+
+
+async def are_ruled(service: Service) -> None:
+    usage, coingecko, off, on, probed = [
+        await answered(service, line) for line in RULED.text.splitlines()
+    ]
+    assert usage["by_resource"]["price.aggregate/coingecko"]["requests"] > 0
+    assert coingecko["resources"][0]["level"] == "critical"
+    assert [each["resources"][0]["asked"] for each in (off, on)] == [False, True]
+    assert [each["id"] for each in probed["probed"]] == ["price.aggregate/dia"]
