@@ -17,6 +17,9 @@ CALLS: Final = claim("docs/providers.md", "curl http://127.0.0.1:8000/api/sentim
 PRICES: Final = claim("docs/providers.md", '"prices": [')
 BEFORE: Final = claim("docs/providers.md", "api/historical/news?limit=50")
 RULED: Final = claim("docs/providers.md", "curl http://127.0.0.1:8000/api/hierarchy/usage-stats")
+SIMULATE: Final = claim("docs/providers.md", "main.py simulate")
+SERVE: Final = claim("docs/providers.md", "DATA_DIR=simdata make run")
+FAIL: Final = claim("docs/providers.md", "/sim/providers/faults")
 NOBODY: Final = claim("docs/providers.md", '"detail": "nobody')
 # What an answer has that tells whose it is and how old.
 TOKEN: Final = "t0ken"
@@ -123,3 +126,26 @@ async def are_ruled(service: Service) -> None:
     assert coingecko["resources"][0]["level"] == "critical"
     assert [each["resources"][0]["asked"] for each in (off, on)] == [False, True]
     assert [each["id"] for each in probed["probed"]] == ["price.aggregate/dia"]
+
+
+async def test_the_simulated_providers(
+    start_service: StartService, redis_url: str, database_url: str
+) -> None:
+    """The service is started as `make run` does, on the tests' stores."""
+    *_, command, port, number, providers = SIMULATE.text.split()
+    assert (command, port, number, providers) == ("simulate", "--port", "9000", "--providers")
+    simulator = await start_service(command, port, "0", providers)
+    *given, make, run = SERVE.text.replace("http://127.0.0.1:9000", simulator.address).split()
+    assert (make, run) == ("make", "run")
+    settings = dict(each.split("=", 1) for each in given if not each.startswith("DATA_DIR="))
+    stores = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    service = await start_service(PROVIDERS="on", **settings, **stores)
+    fault, ask, look = FAIL.text.replace("http://127.0.0.1:9000", simulator.address).splitlines()
+    await answered(service, fault)
+    price = await answered(service, ask)
+    assert price["resource"] != "price.aggregate/coingecko"
+    limited = {"price.aggregate/coingecko": "rate_limited"}
+    assert limited.items() <= {e["resource"]: e["error"] for e in price["tried"]}.items()
+    [coingecko] = (await answered(service, look))["resources"]
+    assert coingecko["out_until_ms"] is not None
+    assert "429" in coingecko["last_error"]
