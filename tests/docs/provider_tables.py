@@ -1,7 +1,7 @@
 """The tables of docs/providers.md that the registry makes: chains with their order, and keys."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 from providers.registry import FOLDER, Registry, build
@@ -71,11 +71,14 @@ def _named(variables: Sequence[str]) -> str:
     return f"`{begin}_<CHAIN>{end}`"
 
 
-def _opens(resources: Iterable[Resource]) -> str:
+def _opens(resources: Sequence[Resource]) -> str:
     chains = list(dict.fromkeys(each.chain for each in resources))
     nodes = [each for each in chains if each.startswith("rpc.")]
     told = [f"`{each}`" for each in chains if each not in nodes]
     if nodes:
         told.append(f"nodes of {len(nodes)} chains" if len(nodes) > 1 else f"`{nodes[0]}`")
-    optional = all(each.key is not None and each.key.optional for each in resources)
-    return ", ".join(told) + (" (asked without one, too)" if optional else "")
+    if all(each.key is not None and each.key.optional for each in resources):
+        return ", ".join(told) + " (asked without one, too)"
+    if all(each.state is State.OFF for each in resources):
+        return ", ".join(told) + " (off until a probe has seen it answer)"
+    return ", ".join(told)
