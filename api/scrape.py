@@ -15,15 +15,17 @@ import structlog
 from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 
 from api.openapi import responses
-from api.parts import Parts
+from api.parts import Parts, ProviderParts
 from api.state import RequestParts
 from cache_manager import DocumentMeta
 from documents.names import DOCUMENTS
 from job_queue.records import JobState
 from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, MalformedMetrics, MetricsPage, pack, unpack
+from metrics.providers import ProviderCounts, provider_families
 from stores.hot.beats import read_of_alive
 from stores.hot.journal import JournalState, read_of_state
 from stores.hot.read import Read, read_together
@@ -143,11 +145,12 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
     page.add(metrics.registry.collect(), {"process": metrics.process})
     try:
         async with asyncio.timeout(_DEADLINE_S):
-            metas, ((workers, live), journal), jobs, others = await asyncio.gather(
+            metas, ((workers, live), journal), jobs, others, providers = await asyncio.gather(
                 parts.cache.read_metas(DOCUMENTS),
                 read_together(parts.store, "scrape", [read_of_alive(), read_of_state()]),
                 parts.queue.list(),
                 processes.read(parts.store),
+                _provider_families(parts.providers),
             )
     except (StoreUnavailable, TimeoutError) as error:
         log.debug("metrics_of_others_not_read", error=str(error))
@@ -159,6 +162,7 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
         [
             *_cache_families(metas),
             *_history_families(journal),
+            *providers,
             _gauge("workers", "Workers whose last heartbeat still counts.", [((), len(workers))]),
             _gauge(
                 "live_processes",
@@ -234,6 +238,24 @@ def _history_families(journal: JournalState) -> list[GaugeMetricFamily]:
             ("cut", "Publishes that found no room in the journal, ever.", journal.cut),
         )
     ]
+
+
+async def _provider_families(parts: ProviderParts | None) -> list[Metric]:
+    """What all processes have counted; none where PROVIDERS=off."""
+    if parts is None:
+        return []
+    usage = parts.chains.usage
+    used = await usage.read([each.id for each in parts.registry.resources])
+    questions = await usage.questions(parts.registry.chains())
+    return provider_families(
+        (
+            ProviderCounts(
+                *(name, each.requests, each.success, each.failed, each.sum_ms / 1000, each.trips)
+            )
+            for name, each in used.items()
+        ),
+        {chain: each.fallbacks for chain, each in questions.items()},
+    )
 
 
 def _gauge(

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
@@ -15,8 +15,8 @@ from config import Settings, SettingsError
 from database import Database, DatabaseUnavailable
 from providers import assets
 from providers.access import Access, used_here
+from providers.alert_log import AlertLog
 from providers.assets import UnknownAsset
-from providers.attempts import Alert, Attempt
 from providers.chain import Chains
 from providers.collecting.attempt_log import AttemptLog
 from providers.collecting.keep_log import KeepLog
@@ -45,9 +45,6 @@ async def open_providers(
     settings: Settings,
     store: HotStore,
     database: Database,
-    *,
-    on_attempt: Callable[[Attempt], None] = lambda _: None,
-    on_alert: Callable[[Alert], None] = lambda _: None,
 ) -> AsyncIterator[OpenProviders | None]:
     """None where PROVIDERS=off. Raises SettingsError for what names no asset or chain, and for
     mistakes in the file of PROVIDERS."""
@@ -58,17 +55,14 @@ async def open_providers(
     from providers.opening import open_chains
 
     registry, known = read_registry(settings), assets.load()
+    alerts = AlertLog(store)
     attempts = AttemptLog(database.providers.conduct, holder_name())
-
-    def told(attempt: Attempt) -> None:
-        attempts.note(attempt)
-        on_attempt(attempt)
 
     async with open_chains(
         *(settings, store, registry, known),
         environ=environment_of(),
-        on_attempt=told,
-        on_alert=on_alert,
+        on_attempt=attempts.note,
+        on_alert=alerts.note,
     ) as chains:
         conduct = database.providers.conduct
         client = chains.client
@@ -86,8 +80,8 @@ async def open_providers(
         except (UnknownAsset, UnknownNetwork) as error:
             raise SettingsError([f"AGENT_ASSETS or AGENT_CHAINS: {error}"]) from None
         stop, switched = asyncio.Event(), asyncio.Event()
-        works = (attempts.run(stop), kept.run(stop), chains.probes.run(stop))
-        running = [asyncio.create_task(each) for each in works]
+        works = (attempts.run, kept.run, alerts.run, chains.probes.run)
+        running = [asyncio.create_task(each(stop)) for each in works]
         switching = asyncio.create_task(_switch_again(chains, database, switched))
         try:
             async with used_here(Access(chains, registry, keeper)):

@@ -64,6 +64,20 @@ class PauseEvent(BaseModel):
     cause: str | None
 
 
+class AlertEvent(BaseModel):
+    """`event: alert`: something of the providers that an operator should know, once an hour while
+    it lasts."""
+
+    alert: Literal["no_living_member", "key_refused", "quarantined"] = Field(
+        description="nobody of a chain answers; a key was refused; a value was held back that is"
+        " unlikely, and that no second source has told"
+    )
+    chain: str = Field(examples=["price.aggregate"])
+    resource: str | None = Field(description="whose key or value it is; null: the whole chain")
+    at: TimeMs
+    message: str
+
+
 class StaleExchange(BaseModel):
     """An exchange that brought nothing, or all of whose markets are carried over."""
 
@@ -105,4 +119,4 @@ class ResetEvent(BaseModel):
     documents: list[str]
 
 
-EVENTS = (DocumentEvent, CandlesEvent, JobEvent, PauseEvent, StaleEvent, ResetEvent)
+EVENTS = (*(DocumentEvent, CandlesEvent, JobEvent, PauseEvent, StaleEvent, AlertEvent, ResetEvent),)

@@ -13,9 +13,10 @@ DOCUMENT: Final = "document"
 CANDLES: Final = "candles"
 JOB: Final = "job"
 PAUSE: Final = "pause"
+ALERT: Final = "alert"
 STALE: Final = "stale"
 RESET: Final = "reset"  # never asked for, always told
-KINDS: Final = (DOCUMENT, CANDLES, JOB, PAUSE, STALE)
+KINDS: Final = (DOCUMENT, CANDLES, JOB, PAUSE, STALE, ALERT)
 PARAMETERS: Final = ("event", "timeframe", "exchange", "symbol", "last_event_id")
 _LONGEST_CACHED: Final = 256
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from api.events.framing import WHOLE, Place, frame
-from api.events.query import CANDLES, DOCUMENT, JOB, PAUSE, RESET, STALE, EventFilter
+from api.events.query import ALERT, CANDLES, DOCUMENT, JOB, PAUSE, RESET, STALE, EventFilter
 from api.job_errors import told_error
 from documents.changes import MarketChange, ReadChanges
 from documents.names import DOCUMENTS
@@ -15,7 +15,7 @@ from job_queue.kinds import JOBS
 from market.markets import COLUMNS
 from stores.hot.event_log import Entry, Position
 from texts.foreign import cut
-from texts.hidden_addresses import without_addresses
+from texts.hidden_addresses import without_addresses, without_ips
 
 # The events of one publish, in this order.
 _DOCUMENT_NUMBER: Final = 1
@@ -74,6 +74,8 @@ class Told:
                 return self._own_event() if JOB in wanted.kinds else b""
             case "pause":
                 return self._own_event() if wanted.wants_pause(self.name) else b""
+            case "alert":
+                return self._own_event() if ALERT in wanted.kinds else b""
             case "document":
                 return self._publish(wanted, changes)
             case "reset":
@@ -203,6 +205,8 @@ def read_entry(entry: Entry, prefix: str, known: Mapping[str, int]) -> Told | No
             return _job(entry.at, fields, prefix)
         case "pause":
             return _pause(entry.at, fields)
+        case "alert":
+            return _alert(entry.at, fields)
         case "document":
             return _document(entry.at, fields, known)
         case _:
@@ -239,6 +243,18 @@ def _pause(position: Position, fields: Mapping[str, str]) -> Told:
         "cause": cut(without_addresses(fields.get("cause", "")), _LONGEST_TEXT) or None,
     }
     return Told(position, PAUSE, orjson.dumps(data), exchange)
+
+
+def _alert(position: Position, fields: Mapping[str, str]) -> Told:
+    chain = cut(fields.get("chain", ""), _LONGEST_TEXT)
+    data = {
+        "alert": cut(fields.get("alert", ""), _LONGEST_TEXT),
+        "chain": chain,
+        "resource": cut(fields.get("resource", ""), _LONGEST_TEXT) or None,
+        "at": position.at_ms,
+        "message": cut(without_ips(fields.get("message", "")), _LONGEST_TEXT),
+    }
+    return Told(position, ALERT, orjson.dumps(data), chain)
 
 
 def _document(

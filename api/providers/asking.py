@@ -2,22 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, cast
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import HTTPException
 
 from api.answers import Scope
 from api.parts import ProviderParts
 from api.providers.client_calls import ClientCalls
-from api.state import ApiState
 from config import Settings
 from providers.answers import Answer
 from providers.errors import NoAnswer
 from providers.networks import Family, Network, UnknownNetwork, network_of
 from providers.questions import INTERACTIVE_S, Kind, Question
 from providers.records import Record
-
-OFF: Final = "providers are off: start the service with PROVIDERS=on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +79,3 @@ def network_or_404(name: str) -> Network:
         return network_of(name)
     except UnknownNetwork as error:
         raise HTTPException(404, str(error)) from None
-
-
-def _asking(request: Request) -> Asking:
-    found = cast(ApiState, request.scope["state"])["asking"]
-    if found is None:
-        raise HTTPException(404, OFF)
-    return found
-
-
-RequestAsking = Annotated[Asking, Depends(_asking)]

@@ -8,10 +8,11 @@ from fastapi.responses import Response
 
 from api.moments import AS_OF_SCHEMA
 from api.providers.answered import Shown, answered, told_tried
-from api.providers.asking import Asking, RequestAsking
+from api.providers.asking import Asking
 from api.providers.described import NAMES, Described, asked_responses, parameters
 from api.providers.models import News, PriceFact, Prices, Sentiment, Tried
 from api.providers.reading import QuestionReader
+from api.state import RequestAsking
 from providers.assets import UnknownAsset
 from providers.errors import NoAnswer
 from providers.questions import Question

@@ -7,10 +7,11 @@ from fastapi.responses import Response
 
 from api.cors import require_asked_page
 from api.providers.answered import NO_STORE
-from api.providers.asking import Asking, RequestAsking, network_or_404
+from api.providers.asking import Asking, network_or_404
 from api.providers.described import asked_responses
 from api.providers.models import RpcResponse
 from api.request_body import read_body
+from api.state import RequestAsking
 from api.tokens import Tokens, read_token_of
 from providers.networks import Network
 from providers.rpc.methods import methods_of

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.api import ServedApi, StartApi, ask, get
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator
 
 ZERO = "0x0000000000000000000000000000000000000000"
@@ -192,12 +193,11 @@ async def test_answers_may_be_kept_until_they_are_due_again(provider_api: Served
 async def test_what_was_asked_is_kept(provider_api: ServedApi) -> None:
     price = await told(provider_api, "/api/prices/doge")
     await told(provider_api, f"/api/balance/ethereum/{ZERO}")
-    for _ in range(100):
-        path = "/api/historical/prices/doge?source=providers"
-        kept = (await told(provider_api, path))["prices"]
-        if kept:
-            break
-    (row,) = kept
+
+    async def kept() -> Any:
+        return (await told(provider_api, "/api/historical/prices/doge?source=providers"))["prices"]
+
+    (row,) = await until(kept)
     assert (row["symbol"], row["price"], row["source"]) == (
         "doge",
         price["price"],

@@ -1,0 +1,76 @@
+"""Alerts on their way into the log of events: a cause once an hour, whichever process sees it."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections import deque
+from typing import Final
+
+import structlog
+
+from logging_setup import OutageLog
+from providers.attempts import Alert
+from stores.hot.event_log import LOG, TELL
+from stores.hot.replies import whole_number
+from stores.hot.store import HotStore, StoreUnavailable
+from timing.backoff import stop_or, stop_or_done
+
+AGAIN_MS: Final = 3_600_000  # a cause that lasts is told again after this
+_MOST_WAITING: Final = 100  # while the store is away; the oldest are left out then
+_SLOW_S: Final = 5.0
+_LAST_S: Final = 0.5  # when the process ends
+# KEYS: the log, the cause. ARGV: ms for which it is not told again, then its fields.
+_ALERT: Final = (
+    TELL
+    + """
+if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[1]) then return 0 end
+tell(KEYS[1], 'kind', 'alert', 'alert', ARGV[2], 'chain', ARGV[3], 'resource', ARGV[4],
+  'message', ARGV[5])
+return 1
+"""
+)
+
+log = structlog.get_logger(__name__)
+
+
+class AlertLog:
+    """`note` takes alerts and never waits; `run` tells them until it is stopped."""
+
+    def __init__(self, store: HotStore) -> None:
+        self._alert = store.script("provider_alert", _ALERT)
+        self._waiting: deque[Alert] = deque(maxlen=_MOST_WAITING)
+        self._came = asyncio.Event()
+
+    def note(self, alert: Alert) -> None:
+        self._waiting.append(alert)
+        self._came.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tells what comes until `stop`, and then what is left, if that is quick."""
+        outage = OutageLog(log, "provider_alerts_wait", "provider_alerts_told_again")
+        while not await stop_or_done(stop, self._came.wait()):
+            try:
+                await self.tell()
+                outage.recovered()
+            except StoreUnavailable as error:
+                outage.failed(error, waiting=len(self._waiting))
+                if await stop_or(stop, _SLOW_S):
+                    break
+        with contextlib.suppress(StoreUnavailable, TimeoutError):  # the log has them
+            async with asyncio.timeout(_LAST_S):
+                await self.tell()
+
+    async def tell(self) -> None:
+        """Tells all that wait. Raises StoreUnavailable; what was not told then stays."""
+        while self._waiting:
+            alert = self._waiting[0]
+            cause = "\n".join((alert.kind, alert.chain, alert.resource or ""))
+            digest = hashlib.sha256(cause.encode()).hexdigest()[:24]
+            await self._alert.run(
+                [LOG, f"provider:alert:{digest}"],
+                [AGAIN_MS, alert.kind, alert.chain, alert.resource or "", alert.message],
+                reply=whole_number(0, 1),
+            )
+            if self._waiting and self._waiting[0] is alert:
+                self._waiting.popleft()
+        self._came.clear()
