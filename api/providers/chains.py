@@ -22,6 +22,7 @@ from providers.records import WhaleTransfer
 
 _MOST: Final = 1000
 _USUAL: Final = 100
+_MOST_USD: Final = 10**15
 Chain = Annotated[str, Path(description="its id or name", examples=["ethereum"])]
 
 
@@ -63,7 +64,7 @@ def build_chain_facts() -> APIRouter:
             {
                 "min_usd": (
                     "worth at least this; of less than WHALE_MIN_USD nothing is known",
-                    {"type": "integer", "minimum": 0, "maximum": 10**15},
+                    {"type": "integer", "minimum": 0, "maximum": _MOST_USD},
                 ),
                 "limit": (
                     f"at most n, and at most {_MOST}",
@@ -77,6 +78,8 @@ def build_chain_facts() -> APIRouter:
         reader = QuestionReader(request.scope["query_string"], ("chain", "min_usd", "limit"))
         names = reader.listed("chain")
         least, limit = reader.integer("min_usd", least=0), reader.limit(_USUAL, _MOST)
+        if least is not None and least > _MOST_USD:
+            reader.refuse("min_usd", "integer", f"must be at most {_MOST_USD}")
         networks = _networks(reader, names, asking)
         reader.check()
         found = await asyncio.gather(*(_whales_of(asking, request.scope, e) for e in networks))

@@ -204,7 +204,8 @@ def asset_or_404(asking: Asking, name: str) -> str:
 def _price_options(reader: QuestionReader) -> tuple[str, str]:
     """The chain, and the quote."""
     kind = reader.one_among("kind", _KINDS, "aggregate")
-    quote = reader.single("quote") or "usd"
+    quote = reader.single("quote")
+    quote = "usd" if quote is None else quote
     if not re.fullmatch(_QUOTE, quote, re.ASCII):
         reader.refuse("quote", "name", "must be 2 to 10 letters, such as usd")
     return f"price.{kind}", quote.lower()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import Response
+from starlette.convertors import Convertor, register_url_convertor
 
 from api.cors import require_asked_page
 from api.openapi import responses
@@ -39,6 +40,21 @@ Id = Annotated[
         examples=["price.aggregate/coingecko"],
     ),
 ]
+
+
+class _ResourceId(Convertor[str]):
+    """A path, such as price.aggregate/coingecko, that is none of an action's."""
+
+    regex = "(?:(?!/(?:enable|disable|probe)$).)+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("resource", _ResourceId())
 
 
 def build_resources(tokens: Tokens) -> APIRouter:
@@ -85,7 +101,7 @@ def build_resources(tokens: Tokens) -> APIRouter:
         return answered({"resources": await _shown(asking, found)})
 
     @router.get(
-        f"{PATH}/{{id:path}}",
+        f"{PATH}/{{id:resource}}",
         response_model=Resources,
         responses=responses(404),
         summary="One resource, provider or chain",
@@ -198,6 +214,8 @@ async def _members(
 ) -> list[tuple[Resource, Member, Room]]:
     client = asking.parts.chains.client
     accounts = [client.account(each) for each in resources]
+    if not accounts:
+        return []
     members, rooms = await asyncio.gather(client.gate.look(accounts), client.gate.rooms(accounts))
     return list(zip(resources, members, rooms, strict=True))
 

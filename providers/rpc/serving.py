@@ -105,6 +105,8 @@ async def _call(
     nodes: Nodes, chain: str, request: Any, head: int | None, pinned: bool, within_s: float
 ) -> _Ended:
     id_ = request.get("id") if isinstance(request, dict) else None
+    if not _is_id(id_):
+        id_ = None
     try:
         call = _checked(chain, request, head)
         if pinned and head is not None:
@@ -127,9 +129,13 @@ async def _call(
 def _checked(chain: str, request: Any, head: int | None) -> RpcCall:
     if not isinstance(request, dict) or request.get("jsonrpc") != "2.0":
         raise Refused(_INVALID, "it is no call of JSON-RPC 2.0")
-    if not isinstance(request.get("id"), str | int | None) or "id" not in request:
+    if "id" not in request or not _is_id(request["id"]):
         raise Refused(_INVALID, "id is missing, or neither text nor a number")
     return checked(chain, request.get("method"), request.get("params"), head)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int | None) and not isinstance(value, bool)
 
 
 def _known(chain: str, call: RpcCall, block: int | None) -> Any:

@@ -19,6 +19,7 @@ from market.timeframes import Timeframe
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.documents import AS_OF_MS, document
+from tests.fixtures.simulator import StartSimulator
 from timing.backoff import stop_or
 
 TOKEN: Final = "t0ken"
@@ -26,6 +27,11 @@ TOKEN: Final = "t0ken"
 LEFT_OUT: Final = r"^/(events$|api/historical/(open-interest|funding))"
 # The routes of workers: as many again, so that they have a run of their own.
 OF_WORKERS: Final = r"^/api/(workers?|runs|config|queues|execution-log|failures|data-collections)"
+# And those of providers, which need some.
+OF_PROVIDERS: Final = (
+    r"^/api/(prices|news|sentiment|gas|blockchain|whales|balance|rpc|providers|hierarchy"
+    r"|historical/(sentiment|news))"
+)
 RUN: Final = (
     *("-m", "schemathesis.cli", "run"),
     *("--phases", "examples,coverage,fuzzing", "--checks", "all"),
@@ -52,6 +58,21 @@ checks.negative_data_rejection.expected-statuses = ["400", "404", "405", "413", 
 [[operations]]
 include-name-regex = "^(PATCH|PUT) /api/(workers?|config)/"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "404", "422", "5xx"]
+"""
+# The names of assets, chains and indices are the registry's. What is wrong with a call of a node is
+# told as JSON-RPC tells it.
+VALUES_OF_PROVIDERS: Final = """
+[[operations]]
+include-path-regex = "^/api/(prices|news|sentiment|whales|balance|historical/news)"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "422", "5xx"]
+
+[[operations]]
+include-path-regex = "^/api/(historical/)?news$"
+parameters = { "query.since" = "1764547200000" }
+
+[[operations]]
+include-path-regex = "^/api/rpc/"
+checks.negative_data_rejection.expected-statuses = ["200", "400", "404", "413", "5xx"]
 """
 # The one that the description names as its example.
 COLLECTORS: Final = (
@@ -96,7 +117,7 @@ async def busy_api(
 async def checked(api: ServedApi, folder: Path, paths: list[str], *, only: bool) -> None:
     """Asks the routes that match one of the patterns, or all others: no 500, no status, header or
     body that is not described, nothing let in that it forbids."""
-    (folder / "schemathesis.toml").write_text(VALUES)
+    (folder / "schemathesis.toml").write_text(f"{VALUES}{VALUES_OF_PROVIDERS}")
     api.app.openapi()  # made at the first request, which takes a second
     pattern = "|".join(paths)
     option = "--include-path-regex" if only else "--exclude-path-regex"
@@ -145,8 +166,31 @@ async def test_the_routes_of_workers_are_as_their_description_says(
     assert {("/api/config/{worker}/{key}", "200"), ("/api/queues/{name}", "200")} <= found
 
 
+async def test_the_routes_of_providers_are_as_their_description_says(
+    redis_url: str,
+    database_url: str,
+    start_simulator: StartSimulator,
+    start_api: StartApi,
+    tmp_path: Path,
+) -> None:
+    imitated = start_simulator(providers=True, binance=5, bybit=5, no_limits=True)
+    api = await start_api(
+        redis_url=redis_url,
+        dsn=database_url,
+        providers_base_url=imitated.base_url,
+        api_token=TOKEN,
+        max_provider_calls_per_client=100_000,
+    )
+    await checked(api, tmp_path, [OF_PROVIDERS], only=True)
+    found = await statuses(api)
+    assert {
+        (f"/api/{name}", "200") for name in ("prices", "news", "sentiment", "providers")
+    } <= found
+    assert {("/api/gas/{chain}", "200"), ("/api/rpc/{chain}", "200")} <= found
+
+
 async def test_the_api_is_as_its_description_says(busy_api: ServedApi, tmp_path: Path) -> None:
-    await checked(busy_api, tmp_path, [LEFT_OUT, OF_WORKERS], only=False)
+    await checked(busy_api, tmp_path, [LEFT_OUT, OF_WORKERS, OF_PROVIDERS], only=False)
     # It got through to what answers with 200, and was not turned away everywhere.
     found = await statuses(busy_api)
     assert {("/coins", "200"), ("/cache/{name}", "200"), ("/jobs/{job_id}", "200")} <= found
