@@ -17,6 +17,7 @@ from benchmarks import (
     closes,
     collecting,
     history,
+    providers,
     publishing,
     serving,
     shards,
@@ -37,6 +38,7 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     history.PART: history.measure,
     shards.PART: shards.measure,
     short_runs.PART: short_runs.measure,
+    providers.PART: providers.measure,
 }
 
 

@@ -31,6 +31,7 @@ class Sizes:
     history_markets: int = 1000
     closes_of_day: int = 288  # of 5m
     short_runs: int = 3000  # of workers
+    provider_calls: int = 2000
     disk_markets: int = 20
     disk_days: int = 96  # of whole chunks of 5m to 2h
 
@@ -59,6 +60,7 @@ TINY: Final = Sizes(
     history_markets=4,
     closes_of_day=13,
     short_runs=20,
+    provider_calls=20,
     disk_markets=2,
     disk_days=4,
 )

@@ -83,6 +83,10 @@ async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> No
 
 
 EXPECTED: Final = {
+    "providers": [
+        "CPU of a chain over the bare HTTP call",
+        "CPU of a question for which a provider is asked",
+    ],
     "workers": [
         "short runs that wait: taken, begun, ended",
         "short runs while they are asked for",

@@ -1,7 +1,8 @@
 """Reads answers of nodes (JSON-RPC): calls as they are, fees, the head, and balances."""
 
+import re
 from statistics import median_low
-from typing import Any
+from typing import Any, Final
 
 from providers.errors import ErrorClass
 from providers.exact import BadValue, shown, time_ms, whole_of
@@ -13,6 +14,15 @@ from providers.readers.values import balance
 from providers.records import Balance, ChainStats, GasPrice, Metric, Record, RpcAnswer
 from providers.rpc_errors import is_reverted, rpc_fault
 
+# Methods whose result is a number, which may be missing where the block is not known.
+_HEX: Final = frozenset({
+    "eth_blobBaseFee", "eth_blockNumber", "eth_chainId", "eth_estimateGas", "eth_gasPrice",
+    "eth_getBalance", "eth_getBlockTransactionCountByHash",
+    "eth_getBlockTransactionCountByNumber", "eth_getTransactionCount", "eth_maxPriorityFeePerGas",
+})  # fmt: skip
+_WHOLE: Final = frozenset({"getBlockHeight", "getSlot", "getTransactionCount"})
+_QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
+
 
 def read_call(body: bytes, asked: Asked) -> list[Record]:
     """{"jsonrpc":"2.0","result":"0x2f06ceb","id":2}; the id may come back changed. A null result
@@ -21,15 +31,27 @@ def read_call(body: bytes, asked: Asked) -> list[Record]:
     reverted = document["error"] if is_reverted(document) else None
     if reverted is None and "result" not in document:
         raise asked.bad("the answer has neither a result nor an error")
+    method, told = asked.question.option("method"), document.get("result")
+    if not _may_be(method, told):
+        raise asked.bad(f"{method} gave {shown(told)}")
     return [
         RpcAnswer(
             **asked.common(None),
             chain=asked.resource.chain.partition(".")[2],
-            method=asked.question.option("method"),
-            result=document.get("result"),
+            method=method,
+            result=told,
             error=reverted,
         )
     ]
+
+
+def _may_be(method: str, result: Any) -> bool:
+    """Whether the result is of the method's kind, as far as that is a number."""
+    if result is None:
+        return True
+    if method in _HEX:
+        return isinstance(result, str) and _QUANTITY.fullmatch(result) is not None
+    return method not in _WHOLE or (type(result) is int and result >= 0)
 
 
 def read_fees(body: bytes, asked: Asked) -> list[Record]:

@@ -148,7 +148,8 @@ class RPCLoadBalancer:
         return [*self.order_of_fit(), *sorted(out, key=lambda node: node.barred_until_s)]
 
     def order_of_fit(self) -> list[Node]:
-        """Those of the order that are not out."""
+        """Those of the order that are not out. Whose head was compared lately comes before others
+        of its level: how far these are, nobody knows."""
         now_s = self._clock.monotonic_s()
         fit = [node for node in self._asked(now_s) if node.barred_until_s <= now_s]
         good = [node for node in fit if self._keeps_up(node, now_s)]
@@ -167,7 +168,8 @@ class RPCLoadBalancer:
         for level in sorted({node.resource.level for node in nodes}):
             left = [node for node in nodes if node.resource.level == level]
             while left:
-                scored = [(node, self._score(node, now_s)) for node in left]
+                known = [node for node in left if self._is_fresh(node, now_s)]
+                scored = [(node, self._score(node, now_s)) for node in known or left]
                 chosen = weighted(scored, self._chance)
                 left.remove(chosen)
                 order.append(chosen)

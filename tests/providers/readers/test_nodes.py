@@ -115,6 +115,33 @@ def test_calls() -> None:
     assert answer.error == {"code": 3, "message": "execution reverted"}
 
 
+NO_NUMBERS: list[Any] = [True, "true", -1, "-1", "0", 7, "0x", [], {}]
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        *(("eth_blockNumber", told) for told in NO_NUMBERS),
+        ("eth_getBalance", "12"),
+        ("eth_gasPrice", "0x" + "f" * 65),
+        *(("getSlot", told) for told in (True, "7", -1, 1.5)),
+    ],
+)
+def test_a_result_that_is_no_number_where_one_is_due_is_refused(method: str, told: Any) -> None:
+    assert is_bad(refusal(CALL, result(told), "base", method=method))
+
+
+def test_results_that_are_numbers_are_kept_as_they_are() -> None:
+    results: list[tuple[str, Any]] = [
+        ("eth_blockNumber", "0x10"),
+        ("getSlot", 7),
+        ("eth_call", "0x"),
+    ]
+    for method, told in results:
+        (answer,) = read(CALL, result(told), "base", method=method)
+        assert answer.result == told
+
+
 @pytest.mark.parametrize("body", ['{"jsonrpc":"2.0","id":1}', "[]", "7", '"0x1"'])
 def test_what_is_no_answer_is_refused(body: str) -> None:
     assert is_bad(refusal(CALL, body, "base", method="eth_chainId"))

@@ -86,6 +86,15 @@ def test_a_node_that_lags_comes_last_and_one_far_behind_not_at_all(
     assert B not in order(balancer)
 
 
+async def test_a_node_whose_head_is_not_known_comes_after_those_that_keep_up(
+    balancer: RPCLoadBalancer, clock: ManualClock
+) -> None:
+    balancer.compared({A: 1_000, C: 999})
+    assert {order(balancer)[-1] for _ in range(20)} == {B}
+    await clock.sleep(31)
+    assert {order(balancer)[-1] for _ in range(20)} == {A, B, C}
+
+
 def test_three_blocks_of_ethereum_are_too_many_and_fifteen_of_arbitrum_are_not(
     balancer: RPCLoadBalancer, clock: ManualClock
 ) -> None:

@@ -1,0 +1,157 @@
+"""Keys of providers appear nowhere: in no log, answer, alert, count, key of a store, or table."""
+
+import base64
+from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+import pytest
+import redis.asyncio
+from structlog.testing import capture_logs
+
+from config import load_settings
+from database import Database
+from providers import assets, registry
+from providers.collecting.attempt_log import AttemptLog
+from providers.collecting.keeper import Keeper
+from providers.collecting.usage_log import UsageLog
+from providers.errors import InvalidQuestion, NoAnswer, ProviderError
+from providers.gate import Skipped
+from providers.probes import cheapest
+from providers.resources import Resource, State
+from tests.fixtures.simulator import Simulator, StartSimulator
+from tests.providers.hour.run import Hour, open_hour
+
+SPEED = 20.0
+# What each keyed provider does once, in its own words.
+FAULTS = (
+    *("key_rejected", "plan_forbids", "rate_limited", "quota_spent", "geo_blocked"),
+    *("caller_fault", "transient", "challenge", "truncated", "bad_payload", "unknown", None),
+)
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+
+
+def placeholders(rows: Iterable[Resource]) -> dict[str, str]:
+    """A key for each variable, unlike any other text."""
+    names = sorted({row.key.variable for row in rows if row.key is not None})
+    return {name: f"Zq{number:02}Placeholder{name[:4]}9xW" for number, name in enumerate(names)}
+
+
+def forms(secret: str) -> set[str]:
+    raw = secret.encode()
+    return {
+        *(secret, secret.lower(), secret.upper(), secret[::-1], quote(secret, safe="")),
+        *(base64.b64encode(raw).decode().rstrip("="), raw.hex()),
+    }
+
+
+async def test_no_key_appears_anywhere_whatever_happens(
+    redis_url: str,
+    database_url: str,
+    start_simulator: StartSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = start_simulator(providers=True, binance=3, bybit=3, speed=SPEED, seed=3)
+    rows = registry.load(load_settings()).resources
+    keys = placeholders(rows)
+    assert len(keys) >= 20
+    database = Database(database_url)
+    attempts = AttemptLog(database.providers.conduct, "host:1")
+    with capture_logs() as logs:
+        async with open_hour(
+            *(redis_url, world.base_url, monkeypatch),
+            seed=3,
+            speed=SPEED,
+            phases=2,
+            environ=keys,
+            on_attempt=attempts.note,
+        ) as hour:
+            client = hour.chains.client
+            attempts.usage = UsageLog(client, client.gate, database.providers.conduct, 0.9)
+            await hour.run()
+            asked = await _ask_all_with_keys(hour, world, rows)
+            await attempts.flush()
+            await Keeper(database.providers).keep(hour.records)
+            usage = await hour.chains.usage.read([row.id for row in rows])
+            told = {
+                "answers": "\n".join(hour.texts),
+                "alerts": repr(hour.alerts),
+                "attempts": repr(
+                    [(each.attempt.message, each.attempt.shown) for each in hour.watch.told]
+                ),
+                "usage": repr(usage),
+                "hot store": await _all_of_the_hot_store(redis_url),
+                "tables": await _all_tables(database_url),
+            }
+    await database.aclose()
+    told["log"] = "\n".join(map(repr, logs))
+    # It was looked where keys would be: they were sent, and each of these has something to tell.
+    sent = " ".join(each["path"] + each["query"] for each in asked)
+    assert any(key in sent for key in keys.values())
+    lengths = {where: len(text) for where, text in told.items()}
+    assert min(lengths.values()) > 1000, lengths
+    for variable, key in keys.items():
+        for where, text in told.items():
+            for form in forms(key):
+                assert form not in text, f"{variable} in {where}: {_around(text, form)}"
+
+
+async def _ask_all_with_keys(
+    hour: Hour, world: Simulator, rows: Iterable[Resource]
+) -> list[dict[str, str]]:
+    """Asks every resource that takes a key, each of which fails in one of the ways."""
+    keyed = [row for row in rows if row.key is not None and row.state is not State.DEAD and row.url]
+    for number, row in enumerate(keyed):
+        world.delete("/sim/providers/faults")
+        kind = FAULTS[number % len(FAULTS)]
+        if kind is not None:
+            host = urlsplit(row.url).hostname
+            world.post("/sim/providers/faults", {"host": host, "class": kind})
+        try:
+            hour.texts.append(repr(await hour.chains.probes.probe(row)))
+        except (ProviderError, Skipped) as error:
+            hour.texts.append(f"{row.id}: {error!r}")
+    # All that are left refuse their keys, so that it is told: by nobody of the chain answering.
+    world.delete("/sim/providers/faults")
+    world.post("/sim/providers/faults", {"class": "key_rejected"})
+    known = assets.load()
+    for chain in hour.registry.chains():
+        try:
+            answer = await hour.chains.ask(cheapest(hour.registry.chain(chain)[0], known), 3)
+            hour.texts.append(repr(answer))
+        except (NoAnswer, InvalidQuestion) as error:
+            hour.texts.append(repr(error))
+    found: list[dict[str, str]] = world.get("/sim/providers/requests")["requests"]
+    return found
+
+
+async def _all_of_the_hot_store(redis_url: str) -> str:
+    texts: list[str] = []
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        async for key in client.scan_iter(count=1000):
+            kind = await client.type(key)
+            reads = {
+                b"hash": client.hgetall,
+                b"string": client.get,
+                b"set": client.smembers,
+            }
+            value = await reads[kind](key) if kind in reads else await client.dump(key)
+            texts.append(f"{key!r} {value!r}")
+    return "\n".join(texts)
+
+
+async def _all_tables(database_url: str) -> str:
+    session = await asyncpg.connect(database_url)
+    try:
+        texts = []
+        for (table,) in await session.fetch(_TABLES):
+            rows = await session.fetch(f'SELECT to_json(t)::text FROM "{table}" t')  # noqa: S608
+            texts += [f"{table} {row[0]}" for row in rows]
+        return "\n".join(texts)
+    finally:
+        await session.close()
+
+
+def _around(text: str, found: str) -> str:
+    at = text.index(found)
+    return text[max(0, at - 80) : at + 80]
