@@ -17,11 +17,21 @@ from providers.resources import Limit, Resource
 from stores.hot.store import HotStore
 from timing.clock import Clock
 from venues import VENUES
+from venues.venue import Endpoint
 
-_COUNTERS: Final = {
-    "fapi.binance.com": (Exchange.BINANCE, "weight"),
-    "api.bybit.com": (Exchange.BYBIT, "requests"),
-}
+
+def _counters() -> dict[str, tuple[Exchange, str]]:
+    """By host: whose it is, and the counter that its tickers count against, as its candles do."""
+    found = {}
+    for exchange, venue in VENUES.items():
+        candles = venue.endpoints[Endpoint.KLINES]
+        host = urlsplit(venue.base_url).hostname
+        if candles is not None and host is not None:
+            found[host] = (exchange, candles.counter)
+    return found
+
+
+_COUNTERS: Final = _counters()
 
 
 class ExchangeBudgets:

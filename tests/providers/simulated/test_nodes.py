@@ -11,6 +11,7 @@ from providers.chain import Chains
 from providers.questions import Question
 from providers.records import Balance, ChainStats, GasPrice
 from providers.rpc.serving import serve
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator
 
 ADDRESS = "0xde0B295669a9FD93d5F28D9Ec85E40f4cb697BAe"
@@ -26,6 +27,13 @@ def told(simulated: Simulator, path: str, method: str, *params: Any) -> Any:
     return simulated.post(path, call)["result"]
 
 
+async def until_at(simulated: Simulator, path: str, block: int) -> None:
+    async def is_there() -> bool:
+        return int(told(simulated, path, "eth_blockNumber"), 16) >= block
+
+    await until(is_there)
+
+
 async def test_gas_of_each_chain_is_its_nodes(chains: Chains, simulated: Simulator) -> None:
     names = ("bsc", "polygon", "arbitrum", "base")
     answer = await chains.ask(Question("gas.evm", names), 3.0)
@@ -34,6 +42,7 @@ async def test_gas_of_each_chain_is_its_nodes(chains: Chains, simulated: Simulat
     path = "/polygon-bor-rpc.publicnode.com/"
     block = gas["polygon"].block
     assert block is not None
+    await until_at(simulated, path, block)  # another node may have been ahead
     history = told(simulated, path, "eth_feeHistory", "0x5", hex(block), [10, 50, 90])
     assert gas["polygon"].base_fee_wei == int(history["baseFeePerGas"][-1], 16)
     assert gas["bsc"].base_fee_wei == 0

@@ -122,8 +122,8 @@ ACTIVE: Final = read_record("collect:4h", [word.encode() for word in RECORD])
 # Each operation, with the right replies to its commands.
 OPERATIONS: Final[dict[str, tuple[Callable[[Store], Awaitable[object]], list[Any]]]] = {
     "request": (lambda s: JobQueue(s.client).request("collect:4h"), [[1, RECORD]]),
-    "has_work": (lambda s: JobQueue(s.client).has_work("worker"), [[0, -1, -1, -1]]),
-    "beat": (lambda s: JobQueue(s.client).beat("host:1", "note"), [[0, 50, -1, -1]]),
+    "has_work": (lambda s: JobQueue(s.client).has_work("worker"), [[0, -1, -1, -1, -1]]),
+    "beat": (lambda s: JobQueue(s.client).beat("host:1", "note"), [[0, 50, -1, -1, -1]]),
     "take": (lambda s: JobQueue(s.client).take(s.lease), [["ok", 1, RECORD, -1]]),
     "progress": (
         lambda s: JobQueue(s.client).progress(ACTIVE, s.lease, phase="fetch", done=1, total=2),
@@ -267,16 +267,16 @@ NUMBER: Final = "a whole number from"
             "script request: element 2 of the reply is a list of 7, not a list of names, each with "
             "its text",
         ),
-        ("has_work", [0], "script has_work: the reply is a list of 1, not a list of 4"),
+        ("has_work", [0], "script has_work: the reply is a list of 1, not a list of 5"),
         (
             "has_work",
-            [0, 300_001, -1, -1],
+            [0, 300_001, -1, -1, -1],
             f"script has_work: element 2 of the reply is the number 300001, not {NUMBER} -1 to "
             "300000",
         ),
         (
             "beat",
-            [True, 0, -1, -1],
+            [True, 0, -1, -1, -1],
             f"script beat: element 1 of the reply is true, not {NUMBER} -1 to 300000",
         ),
         (
