@@ -48,8 +48,8 @@ PROBLEMS: Final = {
     414: "the path and query are longer than 16 KB",
     421: "the host that the request names is not served; ALLOWED_HOSTS lists those that are",
     422: "a parameter or the body is wrong; the detail names what is allowed",
-    429: "too many long polls, listeners or unread answers of your address; the detail says what "
-    "to do",
+    429: "too many long polls, listeners, new questions to providers or unread answers of your "
+    "address; the detail says what to do",
     431: "the headers are larger than 32 KB, or more than 100",
     500: "a bug in the service",
     503: "a store does not answer, or there are too many connections or unread answers; try again "

@@ -9,10 +9,6 @@ _UNANSWERED: Final = (
     "nobody has answered, and what is known is too old: `tried` names everyone, and why; or a store"
     " does not answer, or there are too many connections or unread answers"
 )
-_TOO_MANY: Final = (
-    "you have asked for too much that nobody knew yet (MAX_PROVIDER_CALLS_PER_CLIENT), or have too"
-    " many unread answers"
-)
 Described = dict[str, tuple[str, dict[str, Any]]]
 NAMES: Final[dict[str, Any]] = {
     "type": "string",
@@ -24,7 +20,6 @@ NAMES: Final[dict[str, Any]] = {
 def asked_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that asks providers: these statuses and those of every route."""
     found = responses(404, *statuses)
-    found[429] = {**found[429], "description": _TOO_MANY}
     found[503] = {"description": _UNANSWERED, "model": Unanswered}
     return found
 

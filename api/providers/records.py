@@ -46,7 +46,7 @@ def build_provider_records() -> APIRouter:
         response_model=SentimentRecords,
         responses=responses(422),
         summary="Sentiment that was told",
-        name="list_sentiment_records",
+        name="sentiment_records",
         openapi_extra=parameters(
             {},
             {
@@ -85,7 +85,7 @@ def build_provider_records() -> APIRouter:
         response_model=NewsRecords,
         responses=responses(422),
         summary="News that was told",
-        name="list_news_records",
+        name="news_records",
         openapi_extra=parameters(
             {"assets": ("stories about any of these", NAMES)},
             {

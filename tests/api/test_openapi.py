@@ -10,6 +10,8 @@ from tests.fixtures.api import ServedApi, ask
 from tests.fixtures.documents import AS_OF_MS, document
 
 HISTORY = ("candles", "open-interest", "funding")
+FACTS = ("gas/{chain}", "blockchain/{chain}", "whales", "balance/{chain}/{address}")
+ASK_PROVIDERS = tuple(f"/api/{name}" for name in ("prices", "news", "sentiment", "rpc", *FACTS))
 ACTIONS = ("start", "stop", "restart", "enable", "disable")
 
 
@@ -21,6 +23,14 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("post", "/api/v1/internal/update-fr"),
         ("post", "/api/v1/internal/update-coins"),
         *(("post", f"/api/v1/internal/{kind.internal}") for kind in KINDS if kind.internal),
+        *(("get", f"/api/{name}") for name in ("prices", "prices/{asset}", "news", "sentiment")),
+        *(("get", f"/api/{name}") for name in FACTS),
+        ("post", "/api/rpc/{chain}"),
+        *(("get", f"/api/historical/{name}") for name in ("sentiment", "news")),
+        ("get", "/api/hierarchy/usage-stats"),
+        ("get", "/api/providers"),
+        ("get", "/api/providers/{id}"),
+        *(("post", f"/api/providers/{{id}}/{each}") for each in ("enable", "disable", "probe")),
         ("get", "/jobs"),
         ("get", "/jobs/{job_id}"),
         ("delete", "/jobs/{job_id}"),
@@ -94,7 +104,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
 
 async def test_who_comes_to_read_finds_that_first(native_api: ServedApi) -> None:
     _, _, page = await ask(native_api, "GET", "/openapi.json")
-    tags = ["documents", "history", "jobs", "workers", "collectors", "status"]
+    tags = ["documents", "history", "jobs", "workers", "collectors", "providers", "status"]
     assert [tag["name"] for tag in page["tags"]] == tags
     operations = [o for item in page["paths"].values() for o in item.values()]
     assert operations[0]["operationId"] == "get_document"
@@ -132,7 +142,10 @@ async def test_common_errors_are_described_once(native_api: ServedApi) -> None:
     shared = page["components"]["responses"]
     for path, item in page["paths"].items():
         for status, response in item.get("get", {"responses": {}})["responses"].items():
-            if int(status) >= 400 and (path, status) != ("/ready", "503"):
+            if status == "503" and path.startswith(ASK_PROVIDERS):
+                told = response["content"]["application/json"]["schema"]
+                assert told == {"$ref": "#/components/schemas/Unanswered"}
+            elif int(status) >= 400 and (path, status) != ("/ready", "503"):
                 assert response == {"$ref": f"#/components/responses/Problem{status}"}
     assert {"Problem413", "Problem422", "Problem503"} <= set(shared)
     schema = {"$ref": "#/components/schemas/Problem"}

@@ -8,9 +8,10 @@ from typing import Final
 
 from tests.fixtures.numbers import Numbers
 
-# What is told where streams are fed, or workers have schedules, and nowhere else.
+# What is told where streams are fed, workers run or providers are asked, and nowhere else.
 _OF_LIVE: Final = re.compile(
-    r"\b(?:collector|perpcache_live|perpcache_worker_(?:run|running|runs|stream))(?:_|\b)"
+    r"\b(?:collector|perpcache_live|perpcache_provider|perpcache_worker_(?:run|running|runs|stream))"
+    r"(?:_|\b)"
 )
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 

@@ -239,7 +239,7 @@ async def test_as_of_unrecorded_and_revisions(api: ServedApi, database: Database
         ("candles/binance/BTCUSDT?timeframe=1h&cursor=zzz", 422, "must be `next`"),
         ("candles/binance/BTCUSDT%00?timeframe=1h", 404, "did you mean BTCUSDT"),
         ("prices/%00", 404, "nothing is recorded"),
-        ("sentiment", 404, "Not Found"),
+        ("nosuch", 404, "Not Found"),
     ],
 )
 async def test_what_is_unknown_is_told_with_what_there_is(

@@ -5,7 +5,9 @@ import pytest
 
 from tests.api.providers.conftest import WITH_TOKEN
 from tests.fixtures.api import ServedApi, ask, get
+from tests.fixtures.numbers import Numbers
 from tests.fixtures.simulator import Simulator
+from tests.metrics.dashboards import check_expressions, expressions_of
 
 COINGECKO = "/api/providers/price.aggregate/coingecko"
 
@@ -108,7 +110,9 @@ async def test_usage_is_counted_with_its_fallbacks(
     text = page.decode()
     assert 'perpcache_provider_success_rate{resource="price.aggregate/coingecko"} 0.0' in text
     assert 'perpcache_provider_fallback_count_total{chain="price.aggregate"} 1.0' in text
-    assert "perpcache_provider_circuit_breaker_trips_total" in text
+    expressions = expressions_of("grafana-dashboard.json")
+    of_providers = [each for each in expressions if "perpcache_provider_" in each]
+    check_expressions(of_providers, Numbers(text))
 
 
 async def test_an_alert_comes_by_events(provider_api: ServedApi, imitated: Simulator) -> None:
