@@ -77,6 +77,8 @@ def _fees(row: Row) -> GasPrice:
         fees[f"priority_{level}_wei"] = priority
         # The base fee can double in six full blocks: what wallets pay at most.
         fees[f"max_fee_{level}_wei"] = 2 * base_fee + priority
+    if fees and not fees["max_fee_fast_wei"]:
+        raise BadValue("a fee of 0 is none")
     chain = network_of(row.name.values["chain"])
     return GasPrice(
         **row.asked.common(None),

@@ -103,7 +103,9 @@ class Planner:
         return [(limit.quantity, limit.window_s) for limit in row.provider.limits]
 
     def _faults(self, safe: set[str], needed: set[str]) -> dict[str, str]:
-        others = sorted({each.provider.id for each in self.registry.resources} - safe)
+        used = {host for who in safe for host in self._hosts(who)}  # some share a host
+        names = sorted({each.provider.id for each in self.registry.resources} - safe)
+        others = [who for who in names if not used & self._hosts(who)]
         share = 1.0 if self._chance.random() < FULL_SHARE else self._chance.uniform(0.3, 0.9)
         faults: dict[str, str] = {}
         self._chance.shuffle(self._factors)

@@ -51,6 +51,7 @@ def test_a_base_fee_of_0_is_one_and_rewards_may_be_missing() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
+        {"baseFeePerGas": ["0x0", "0x0"], "reward": [["0x0", "0x0", "0x0"]]},
         {"baseFeePerGas": []},
         {"baseFeePerGas": ["0x1", "zero"]},
         {"baseFeePerGas": "0x1"},
