@@ -13,6 +13,7 @@ from commands.embedded_stores import embedded_stores
 from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
 from commands.providers_part import open_api_parts
+from commands.providers_registry import check_providers
 from commands.runtime import tune_garbage_collection
 from commands.store_check import run_with_checked_store
 from commands.terminal import say_or_log
@@ -24,6 +25,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     """Serves until `stop`, on the inherited socket `fd` or on HOST and PORT; `name` distinguishes
     it from the other processes behind the same socket."""
     fd: int | None = arguments.fd
+    check_providers(settings)
     if fd is None and settings.web_concurrency > 1:
         from commands.serve import supervise
 

@@ -16,6 +16,7 @@ from commands.data_dir import remember_exchanges
 from commands.embedded_stores import embedded_stores
 from commands.live import feed
 from commands.open_files import raise_open_file_limit
+from commands.providers_registry import check_providers
 from commands.store_check import run_with_checked_store
 from commands.terminal import say_or_log
 from commands.worker import run_jobs, working_context
@@ -32,6 +33,7 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
         from commands.workers_part import check_workers
 
         check_workers(settings)
+    check_providers(settings)
     remember_exchanges(settings)
     raise_open_file_limit()
     async with embedded_stores(settings) as found:

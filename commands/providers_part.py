@@ -11,12 +11,11 @@ from addresses.environment import environment_of
 from api.parts import Parts, ProviderParts
 from commands.composition import holder_name, open_parts
 from commands.providers_registry import read_registry
-from config import Settings, SettingsError
+from config import Settings
 from database import Database, DatabaseUnavailable
 from providers import assets
 from providers.access import Access, used_here
 from providers.alert_log import AlertLog
-from providers.assets import UnknownAsset
 from providers.chain import Chains
 from providers.collecting.attempt_log import AttemptLog
 from providers.collecting.keep_log import KeepLog
@@ -24,7 +23,6 @@ from providers.collecting.keeper import Keeper
 from providers.collecting.service import DataCollectorService
 from providers.collecting.usage_log import UsageLog
 from providers.collecting.whale_rounds import WhaleRounds
-from providers.networks import UnknownNetwork
 from stores.hot.store import HotStore, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -46,8 +44,7 @@ async def open_providers(
     store: HotStore,
     database: Database,
 ) -> AsyncIterator[OpenProviders | None]:
-    """None where PROVIDERS=off. Raises SettingsError for what names no asset or chain, and for
-    mistakes in the file of PROVIDERS."""
+    """None where PROVIDERS=off. What the settings name is checked before (check_providers)."""
     if settings.providers == "off":
         yield None
         return
@@ -70,15 +67,12 @@ async def open_providers(
         keeper = Keeper(database.providers)
         kept = KeepLog(keeper)
         whales = WhaleRounds(chains.whales, database.providers.whales, settings.whale_min_usd)
-        try:
-            service = DataCollectorService(
-                *(chains, keeper, registry, known),
-                agent_assets=settings.agent_assets,
-                agent_chains=settings.agent_chains,
-                whales=whales.collect,
-            )
-        except (UnknownAsset, UnknownNetwork) as error:
-            raise SettingsError([f"AGENT_ASSETS or AGENT_CHAINS: {error}"]) from None
+        service = DataCollectorService(
+            *(chains, keeper, registry, known),
+            agent_assets=settings.agent_assets,
+            agent_chains=settings.agent_chains,
+            whales=whales.collect,
+        )
         stop, switched = asyncio.Event(), asyncio.Event()
         works = (attempts.run, kept.run, alerts.run, chains.probes.run)
         running = [asyncio.create_task(each(stop)) for each in works]

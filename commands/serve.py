@@ -41,10 +41,10 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
         from commands.collectors import read_collectors
 
         read_collectors(settings)  # mistakes end the start
-    if settings.providers not in ("on", "off"):
-        from commands.providers_registry import read_registry
+    if settings.providers != "off":
+        from commands.providers_registry import check_providers
 
-        read_registry(settings)  # the same
+        check_providers(settings)
     remember_exchanges(settings)
     return await supervise(settings, stop, with_worker=True)
 

@@ -10,6 +10,7 @@ from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
 from commands.providers_part import open_providers
+from commands.providers_registry import check_providers
 from commands.runtime import tune_garbage_collection
 from commands.store_check import StoreCheck, run_beside
 from commands.workers_check import wrong_workers_as_lines
@@ -29,6 +30,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         from commands.workers_part import check_workers
 
         check_workers(settings)
+    check_providers(settings)
     remember_exchanges(settings)
     raise_open_file_limit()
     async with working_context(settings) as context:

@@ -112,7 +112,10 @@ async def test_an_unknown_name_is_refused(run: RunProviders) -> None:
     assert "krakn is no resource, chain or provider: did you mean kraken?" in errors
 
 
-@pytest.mark.parametrize("command", [("providers", "list"), ("serve",)])
+@pytest.mark.parametrize(
+    "command",
+    [("providers", "list"), ("serve",), ("serve", "--one-process"), ("api",), ("worker",)],
+)
 async def test_a_wrong_file_ends_the_start_with_file_and_line(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:

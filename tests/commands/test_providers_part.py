@@ -5,6 +5,7 @@ import pytest
 
 from commands.composition import open_parts
 from commands.providers_part import open_api_parts, open_providers
+from commands.providers_registry import check_providers
 from config import Settings, SettingsError, load_settings
 from tests.fixtures.simulator import StartSimulator
 
@@ -69,13 +70,12 @@ async def test_nothing_is_opened_where_they_are_off(redis_url: str, database_url
         assert parts.providers is None
 
 
-@pytest.mark.parametrize("wrong", [{"agent_assets": "btc,nosuch"}, {"agent_chains": "nosuch"}])
-async def test_what_the_agent_cannot_ask_for_ends_the_start(
-    settings: Settings, wrong: dict[str, str]
-) -> None:
-    wrong_settings = settings.model_copy(
-        update={name: tuple(value.split(",")) for name, value in wrong.items()}
-    )
-    with pytest.raises(SettingsError, match=r"AGENT_ASSETS or AGENT_CHAINS: .*nosuch"):
-        async with open_api_parts(wrong_settings):
-            pass
+def test_what_the_agent_cannot_ask_for_ends_the_start() -> None:
+    check_providers(load_settings(agent_assets="btc,bitcoin", agent_chains="eth"))
+    wrong = {"agent_assets": "btc,nosuch", "agent_chains": "nowhere"}
+    with pytest.raises(SettingsError) as raised:
+        check_providers(load_settings(**wrong))
+    asset, chain = raised.value.lines
+    assert asset == "AGENT_ASSETS: 'nosuch' is no asset that is known"
+    assert chain.startswith("AGENT_CHAINS: 'nowhere' is no chain that is known")
+    check_providers(load_settings(**wrong, providers="off"))
