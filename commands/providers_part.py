@@ -23,6 +23,7 @@ from providers.collecting.keeper import Keeper
 from providers.collecting.service import DataCollectorService
 from providers.collecting.usage_log import UsageLog
 from providers.collecting.whale_rounds import WhaleRounds
+from providers.opening import open_chains
 from stores.hot.store import HotStore, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -48,9 +49,6 @@ async def open_providers(
     if settings.providers == "off":
         yield None
         return
-    # Imported here: where they are off, nothing of them is loaded.
-    from providers.opening import open_chains
-
     registry, known = read_registry(settings), assets.load()
     alerts = AlertLog(store)
     attempts = AttemptLog(database.providers.conduct, holder_name())
