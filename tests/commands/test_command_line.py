@@ -166,7 +166,7 @@ def test_help_and_version_load_nothing_but_the_standard_library(words: list[str]
     ("command", "without"),
     [
         ("serve", {"fastapi", "starlette", "uvicorn", "asyncpg", "data_collector", "jobs"}),
-        ("api", {"numpy", "data_collector", "jobs"}),
+        ("api", {"data_collector", "jobs"}),
         ("worker", {"fastapi", "starlette", "uvicorn"}),
         ("coins", {"fastapi", "data_collector", "jobs"}),
     ],
