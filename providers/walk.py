@@ -51,6 +51,9 @@ class Walk:
     _pending: dict["asyncio.Task[list[Record]]", Resource] = field(default_factory=dict)
     _passing: list[tuple[Resource, ProviderError]] = field(default_factory=list)
     _gaps: deque[Place] = field(default_factory=deque)
+    _short: dict[str, int] = field(default_factory=dict)  # of budget, and until when (UTC ms)
+    _waited: set[str] = field(default_factory=set)
+    _places: dict[str, Place] = field(default_factory=dict)
     _deadline_s: float = 0.0
     _hurries: bool = False
 
@@ -64,9 +67,10 @@ class Walk:
             started = self._start_next()
             if not started and not self._pending:
                 reserve = self._gaps or last
-                if not reserve or self._only_doubts():
+                if self._only_doubts() or not (reserve or await self._has_room_again()):
                     break
-                self.line.append(reserve.popleft())
+                if reserve:
+                    self.line.append(reserve.popleft())
             elif self._pending:
                 await self._wait(self._patience_s(started))
                 self._hurry()
@@ -83,6 +87,20 @@ class Walk:
             soon_s = self.client.clock.monotonic_s() + WITNESS_SHARE * self.within_s
             if self._hurries:
                 self._deadline_s = min(self._deadline_s, soon_s)
+
+    async def _has_room_again(self) -> bool:
+        """Waits, once for each, for the budget of a member that would have been asked: nobody else
+        is left. Whether one may be asked now."""
+        if not self._short:
+            return False
+        soonest = min(self._short, key=self._short.__getitem__)
+        wait_s = (self._short.pop(soonest) - self.client.clock.wall_ms()) / 1000
+        if wait_s >= self._left_s():
+            return False
+        await self.client.clock.sleep(max(0.0, wait_s))
+        self.tried = [each for each in self.tried if each.resource != soonest]
+        self.line.append(self._places[soonest])
+        return True
 
     def _left_s(self) -> float:
         return self._deadline_s - self.client.clock.monotonic_s()
@@ -105,6 +123,7 @@ class Walk:
             self.spawned.add(task)
             task.add_done_callback(self._forget)
             self._pending[task] = place.resource
+            self._places[place.resource.id] = place
             self.retries.called()
             return place
         return None
@@ -175,6 +194,9 @@ class Walk:
     def _failed(self, resource: Resource, error: ProviderError | Skipped) -> None:
         if isinstance(error, Skipped):
             self._note(resource, None, error.reason, str(error))
+            if error.reason == "no_budget" and error.until_ms and resource.id not in self._waited:
+                self._waited.add(resource.id)
+                self._short[resource.id] = error.until_ms
             return
         if error.error_class is ErrorClass.CALLER_FAULT:
             raise InvalidQuestion(str(error))

@@ -51,7 +51,7 @@ def _may_be(method: str, result: Any) -> bool:
         return True
     if method in _HEX:
         return isinstance(result, str) and _QUANTITY.fullmatch(result) is not None
-    return method not in _WHOLE or (type(result) is int and result >= 0)
+    return method not in _WHOLE or (type(result) is int and result > 0)
 
 
 def read_fees(body: bytes, asked: Asked) -> list[Record]:

@@ -218,3 +218,28 @@ async def test_budgets_are_kept_and_the_next_is_asked(
         assert dict(usage[limited.id].skipped) == {"budget": 1}
     assert answer.served_by == {"eth": TWO.id}
     assert [(each.resource, each.skipped) for each in answer.tried] == [(limited.id, "no_budget")]
+
+
+async def test_a_budget_that_is_free_again_in_time_is_waited_for_if_nobody_else_lives(
+    asking: OpenChains, providers: FakeProviders
+) -> None:
+    providers.does["b"] = fails(500)
+    limited = row("a", "price.aggregate", Limit(1, 1))
+    async with asking(limited, TWO, clock=SetClock()) as opened:
+        await opened.chains.ask(prices("btc"), 3)
+        answer = await opened.chains.ask(prices("eth"), 3)
+    assert answer.served_by == {"eth": limited.id}
+    assert {each.resource for each in answer.tried} == {TWO.id}
+
+
+async def test_a_budget_that_is_free_after_the_deadline_is_not_waited_for(
+    asking: OpenChains, providers: FakeProviders
+) -> None:
+    limited = row("a", "price.aggregate", Limit(1, 60))
+    clock = SetClock()
+    async with asking(limited, clock=clock) as opened:
+        await opened.chains.ask(prices("btc"), 3)
+        began_s = clock.monotonic_s()
+        with pytest.raises(NoAnswer):
+            await opened.chains.ask(prices("eth"), 3)
+        assert clock.monotonic_s() == began_s

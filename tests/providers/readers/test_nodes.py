@@ -125,7 +125,7 @@ NO_NUMBERS: list[Any] = [True, "true", -1, "-1", "0", 7, "0x", [], {}]
         *(("eth_blockNumber", told) for told in NO_NUMBERS),
         ("eth_getBalance", "12"),
         ("eth_gasPrice", "0x" + "f" * 65),
-        *(("getSlot", told) for told in (True, "7", -1, 1.5)),
+        *(("getSlot", told) for told in (True, "7", 0, -1, 1.5)),
     ],
 )
 def test_a_result_that_is_no_number_where_one_is_due_is_refused(method: str, told: Any) -> None:
