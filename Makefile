@@ -40,7 +40,7 @@ run: $(VENV)/run.stamp ## the service against the live exchanges
 test test-slow: export PYTHONDONTWRITEBYTECODE :=
 
 test: check ## lint, types and the whole test suite
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 test-slow: $(VENV)/dev.stamp ## the tests that take long and that `make test` leaves out
 	$(BIN)/python -m pytest -m slow -n logical --maxprocesses 4 --dist worksteal

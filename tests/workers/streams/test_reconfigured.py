@@ -70,8 +70,12 @@ async def test_its_connection_is_opened_anew_as_it_is_configured_now(
         assert [value.value for value in found.values] == [["1", []], ["2", ["FPT"]]]
         assert [value.number for value in found.values] == [1, 2]
         assert len({value.token for value in found.values}) == 1  # no other lease
-        stream = (await state_of(store, TRADES)).stream
-        assert stream is not None and stream.restarts == 0
+
+        async def restarts() -> tuple[int] | None:
+            stream = (await state_of(store, TRADES)).stream
+            return None if stream is None or stream.restarts is None else (stream.restarts,)
+
+        assert await until(restarts) == (0,)
         # What leaves its configuration as it is leaves the worker alone.
         opened = len(source.opened)
         await set_value(database, "url", f"{source.url}/new")
