@@ -1,16 +1,18 @@
 """Keys of providers appear nowhere: in no log, answer, alert, count, key of a store, or table."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
 import redis.asyncio
+from prometheus_client.metrics_core import Metric
 from structlog.testing import capture_logs
 
 from config import load_settings
 from database import Database
+from metrics.providers import ProviderCounts, provider_families
 from providers import assets, registry
 from providers.collecting.attempt_log import AttemptLog
 from providers.collecting.keeper import Keeper
@@ -19,6 +21,7 @@ from providers.errors import InvalidQuestion, NoAnswer, ProviderError
 from providers.gate import Skipped
 from providers.probes import cheapest
 from providers.resources import Resource, State
+from providers.usage import ResourceUsage
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.providers.hour.run import Hour, open_hour
 
@@ -80,6 +83,7 @@ async def test_no_key_appears_anywhere_whatever_happens(
                     [(each.attempt.message, each.attempt.shown) for each in hour.watch.told]
                 ),
                 "usage": repr(usage),
+                "metrics": repr(_families(usage)),
                 "hot store": await _all_of_the_hot_store(redis_url),
                 "tables": await _all_tables(database_url),
             }
@@ -123,6 +127,14 @@ async def _ask_all_with_keys(
             hour.texts.append(repr(error))
     found: list[dict[str, str]] = world.get("/sim/providers/requests")["requests"]
     return found
+
+
+def _families(usage: Mapping[str, ResourceUsage]) -> list[Metric]:
+    counts = [
+        ProviderCounts(id_, use.requests, use.success, use.failed, use.sum_ms / 1000, use.trips)
+        for id_, use in usage.items()
+    ]
+    return provider_families(counts, {})
 
 
 async def _all_of_the_hot_store(redis_url: str) -> str:
