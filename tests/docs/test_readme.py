@@ -132,7 +132,8 @@ async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     assert re.search(rf"gas of ethereum +[\d.]+ gwei +{by} +{old}", printed)
     for worker, what in (("ui_data", "5m providers"), ("historical_data", "4h providers_all")):
         assert re.search(rf"{worker} +\d+ +[\d.]+ s +{what} +[\d,]+", printed), worker
-    assert "Collections for users: 1, for the history: 1;" in printed
+    # More where a close of 5m or 15m came meanwhile.
+    assert re.search(r"Collections for users: [1-9]\d*, for the history: [1-9]\d*;", printed)
     assert "nothing is left running" in printed
 
 

@@ -1,11 +1,14 @@
 """/api/providers and usage-stats: how resources are, are switched and probed, and were used."""
 
+from typing import Any
+
 import asyncpg
 import pytest
 
 from tests.api.providers.conftest import WITH_TOKEN
 from tests.fixtures.api import ServedApi, ask, get
 from tests.fixtures.numbers import Numbers
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator
 from tests.metrics.dashboards import check_expressions, expressions_of
 
@@ -92,7 +95,12 @@ async def test_usage_is_counted_with_its_fallbacks(
     imitated.post("/sim/providers/faults", rule)
     _, _, price = await ask(provider_api, "GET", "/api/prices/btc")
     assert price["tried"][0]["resource"] == "price.aggregate/coingecko"
-    _, _, stats = await ask(provider_api, "GET", "/api/hierarchy/usage-stats")
+
+    async def is_counted() -> Any:  # a moment later, many at once
+        _, _, found = await ask(provider_api, "GET", "/api/hierarchy/usage-stats")
+        return found if found["total_fallbacks"] else None
+
+    stats = await until(is_counted)
     assert stats["success"] is True
     assert stats["total_fallbacks"] == 1
     gecko = stats["by_resource"]["price.aggregate/coingecko"]

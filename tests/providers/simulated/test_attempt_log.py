@@ -67,8 +67,9 @@ async def test_they_wait_while_the_database_is_away_and_come_once(
     assert ("price.aggregate/coingecko", "transient", 503, "host:1") in told, told
     assert "ok" in {row["outcome"] for row in rows}
     asked = simulated.get("/sim/providers/requests")["requests"]
-    assert len(rows) == len(asked)
+    assert len(rows) >= len(asked)  # a call may end before it has been sent
+    assert len({row["id"] for row in rows}) == len({(row["resource"], row["at"]) for row in rows})
     (month,) = [row for row in used if row["provider"] == "coingecko"]
-    assert month["used"] == sum(each["host"] == "api.coingecko.com" for each in asked)
+    assert month["used"] == sum(row["resource"] == "price.aggregate/coingecko" for row in rows)
     assert month["key"] not in ("none", SECRET)
     assert SECRET not in str([dict(row) for row in (*rows, *used)])
