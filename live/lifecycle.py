@@ -78,7 +78,10 @@ class Lifecycle:
 
     async def start(self) -> bool:
         """As BaseDataCollector.start; so are the other methods of these names."""
-        return await self._operations.run(self._start(), self._name("start"), with_its_caller=True)
+        caller = asyncio.current_task()
+        return await self._operations.run(
+            self._start(), self._name("start"), undo=lambda: self._stop(True, caller)
+        )
 
     async def stop(self, *, force: bool) -> None:
         self._operations.abort()

@@ -125,7 +125,7 @@ class CollectorManager:
         If the task that waits for it is cancelled, all are stopped.
         """
         return await self._operations.run(
-            self._start(), f"start of {self.manager_name}", with_its_caller=True
+            self._start(), f"start of {self.manager_name}", undo=self._stop
         )
 
     async def stop(self) -> None:

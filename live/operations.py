@@ -1,7 +1,7 @@
 """Operations: starts, stops and restarts of one collector, one after another, whoever asks."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -33,10 +33,11 @@ class Operations:
         name: str,
         *,
         abortable: bool = True,
-        with_its_caller: bool = False,
+        undo: Callable[[], Coroutine[Any, Any, object]] | None = None,
     ) -> bool:
         """The result of the work, begun when earlier operations have ended; False if it was
-        aborted. `with_its_caller`: it is cancelled with the task that waits for it."""
+        aborted. With `undo` it is cancelled with the task that waits for it, or undone if it
+        has just ended."""
         try:
             await self.wait()
         except BaseException:
@@ -47,9 +48,11 @@ class Operations:
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
-            if with_its_caller:
+            if undo is not None:
                 task.cancel()
                 await asyncio.wait({task})
+                if not task.cancelled() and task.exception() is None:
+                    await undo()
             raise
         return not task.cancelled() and task.result()
 

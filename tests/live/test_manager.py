@@ -361,6 +361,26 @@ async def test_a_cancelled_start_stops_what_it_started() -> None:
 
 
 @virtually
+async def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing_running() -> None:
+    """Also at that at which it has ended, and its caller does not know yet."""
+    outcomes = set()
+    for moments in range(60):
+        manager, collector = make_manager(), make("okx")
+        manager.add_collector(collector)
+        starting = asyncio.create_task(manager.start())
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait({starting})
+        outcomes.add(starting.cancelled())
+        if starting.cancelled():
+            assert collector.exchange.open == 0, moments
+            assert manager.get_status()["manager_status"] == "stopped", moments
+        await manager.stop()
+    assert outcomes == {True, False}
+
+
+@virtually
 async def test_it_starts_again_after_a_stop() -> None:
     manager, collector = make_manager(), make("okx")
     manager.add_collector(collector)
