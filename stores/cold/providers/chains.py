@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import asyncpg
-
 from stores.cold.names import encoding_of
 from stores.cold.pool import Connection, Pool
 from stores.cold.providers.inserting import insert_new
@@ -98,25 +96,6 @@ class ChainFigures:
 
         return await self._pool.write(write) if rows else 0
 
-    async def last_gas(self, chain: str) -> GasRow | None:
-        async def read(connection: Connection) -> GasRow | None:
-            row = await connection.fetchrow(
-                "SELECT * FROM gas_prices WHERE chain = $1 ORDER BY timestamp DESC LIMIT 1", chain
-            )
-            return None if row is None else _gas_row(row)
-
-        return await self._pool.read(read)
-
-    async def last_stats(self, chain: str) -> StatsRow | None:
-        async def read(connection: Connection) -> StatsRow | None:
-            row = await connection.fetchrow(
-                "SELECT * FROM blockchain_stats WHERE chain = $1 ORDER BY timestamp DESC LIMIT 1",
-                chain,
-            )
-            return None if row is None else _stats_row(row)
-
-        return await self._pool.read(read)
-
 
 def _gas_values(row: GasRow) -> tuple[Any, ...]:
     # Beyond 2^53 JSON numbers are no integers to everybody.
@@ -127,17 +106,6 @@ def _gas_values(row: GasRow) -> tuple[Any, ...]:
     )
 
 
-def _gas_row(row: asyncpg.Record) -> GasRow:
-    return GasRow(
-        chain=row["chain"],
-        timestamp_ms=row["timestamp"],
-        source=row["source"],
-        block=row["block"],
-        fees={name: int(fee) for name, fee in json.loads(row["fees"]).items()},
-        known_at_ms=row["known_at"],
-    )
-
-
 def _stats_values(row: StatsRow) -> tuple[Any, ...]:
     metrics = {
         name: {"value": value, "unit": unit} for name, (value, unit) in sorted(row.metrics.items())
@@ -145,19 +113,6 @@ def _stats_values(row: StatsRow) -> tuple[Any, ...]:
     return (
         *(row.chain, row.timestamp_ms, row.source, row.height, row.head_time_ms),
         *(json.dumps(metrics), row.known_at_ms),
-    )
-
-
-def _stats_row(row: asyncpg.Record) -> StatsRow:
-    metrics = json.loads(row["metrics"])
-    return StatsRow(
-        chain=row["chain"],
-        timestamp_ms=row["timestamp"],
-        source=row["source"],
-        height=row["height"],
-        head_time_ms=row["head_time"],
-        metrics={name: (each["value"], each["unit"]) for name, each in metrics.items()},
-        known_at_ms=row["known_at"],
     )
 
 

@@ -82,17 +82,6 @@ class NewsArticles:
 
         return await self._pool.read(read)
 
-    async def titles_since(self, since_ms: int) -> dict[str, str]:
-        """The titles of stories that were known then or later, by id."""
-
-        async def read(connection: Connection) -> dict[str, str]:
-            rows = await connection.fetch(
-                "SELECT id, title FROM news_articles WHERE known_at >= $1", since_ms
-            )
-            return {row["id"]: row["title"] for row in rows}
-
-        return await self._pool.read(read)
-
 
 def _values(row: NewsRow, encoding: str) -> tuple[object, ...]:
     texts = (row.source, row.url, row.title, row.summary)
