@@ -95,10 +95,11 @@ async def ended_job(
     return last["result"]
 
 
-def compact_table(title: str, columns: Iterable[str]) -> Table:
-    """A table of markets; `columns` follow their names and hold numbers or a word."""
+def compact_table(title: str, columns: Iterable[str], first: str = "market") -> Table:
+    """A table of markets, or of what `first` says; `columns` follow the names and hold numbers or a
+    word."""
     table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)
-    table.add_column("market", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table

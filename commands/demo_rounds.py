@@ -41,7 +41,9 @@ async def show_the_rounds(console: Console, settings: Mapping[str, str], folder:
 
 async def _show(console: Console, client: aiohttp.ClientSession) -> None:
     asked = await _forced(client)
-    table = compact_table("Rounds (GET /api/runs)", ("run", "took", "asked for", "rows saved"))
+    table = compact_table(
+        "Rounds (GET /api/runs)", ("run", "took", "asked for", "rows saved"), "worker"
+    )
     with progress_bars(console) as bars:
         for run in asked["runs"]:
             bar = bars.add_task(f"{run['worker']}: collecting", total=None)
