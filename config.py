@@ -41,6 +41,7 @@ from addresses.setting_types import (
     RedisUrl,
     SchemaName,
     StreamUrl,
+    Switch,
     UsualProxy,
     Words,
     Zone,
@@ -237,6 +238,15 @@ class Settings(_WithRetention):
     markets_limit: int = Field(0, ge=0)
     history_candles: int = Field(499, ge=1, le=5000)
     funding_history: int = Field(400, ge=1, le=5000)
+    # Whether candles have the columns of market/columns.py's TRADE_VALUES, as FACADE=on implies.
+    trade_columns: Switch = False
+
+    # The exchanges' own addresses, answered from the cache: whether they are, how old a forming
+    # candle may be for that, and which part of what collection leaves of an exchange's limits the
+    # requests may use that are passed through.
+    facade: Switch = False
+    facade_forming_s: float = Field(60, gt=0, le=3600)
+    facade_fraction: float = Field(0.3, gt=0, le=1)
 
     # Whether closed candles come from the exchanges' streams; `auto`: see live_exchanges.
     live: Live = "auto"
@@ -330,6 +340,13 @@ class Settings(_WithRetention):
         elif url := parts.url():
             # Settings are frozen for everybody else.
             object.__setattr__(self, "redis_url", SecretStr(url))
+        return self
+
+    @model_validator(mode="after")
+    def _columns_of_the_facade(self) -> "Settings":
+        """The exchanges' own addresses tell the columns of trades."""
+        if self.facade:
+            object.__setattr__(self, "trade_columns", True)
         return self
 
     @model_validator(mode="after")

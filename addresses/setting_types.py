@@ -36,6 +36,12 @@ def read_by(read: Callable[[str], object]) -> BeforeValidator:
     return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
 
+def _switch(value: str) -> bool:
+    if value.strip().lower() not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return value.strip().lower() == "on"
+
+
 def _base_url(value: str) -> None:
     parse_base_url(value, userinfo=True)
 
@@ -159,6 +165,7 @@ IpAddress = Annotated[str, AfterValidator(_ip_address)]
 Host = Annotated[str, AfterValidator(_host)]
 Live = Annotated[Literal["auto", "on", "off"], read_by(_lower)]
 OnOff = Annotated[Literal["on", "off"], read_by(_lower)]
+Switch = Annotated[bool, read_by(_switch)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], read_by(_log_level)]
 RedisUrl = Annotated[SecretStr, _checked(parse_redis_url)]
 RedisPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, read_by(_port_of_redis)]

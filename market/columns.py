@@ -43,9 +43,17 @@ VALUES: Final = (
     Column("open_interest", "base units", Aggregation.OPENING, nullable=True, candle=False),
     Column("funding_rate", "a fraction", Aggregation.LAST, nullable=True, candle=False),
 )
+# What stands after them where TRADE_COLUMNS is on: null where an exchange does not tell it, and in
+# rows of before.
+TRADE_VALUES: Final = (
+    Column("trades", "a count", Aggregation.SUM, nullable=True),
+    Column("taker_buy_volume", "base units", Aggregation.SUM, nullable=True),
+    Column("taker_buy_turnover", "quote units", Aggregation.SUM, nullable=True),
+)
 # A row: open time in UTC ms, then the values in order. Arrays of values exclude the time.
 Row = tuple[int, float, float, float, float, float, float, float | None, float | None]
 COLUMNS: Final = ("open_time", *(column.name for column in VALUES))
+WIDE_COLUMNS: Final = (*COLUMNS, *(column.name for column in TRADE_VALUES))
 
 # One settlement: the exchange's timestamp in ms, the rate as a fraction.
 FundingRow = tuple[int, float]

@@ -188,6 +188,32 @@ def test_settings_that_contradict_each_other_are_named(
     assert "HUNTER" not in line
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (False, False)),
+        ({"TRADE_COLUMNS": "On"}, (False, True)),
+        ({"FACADE": "on"}, (True, True)),
+        ({"FACADE": "on", "TRADE_COLUMNS": "off"}, (True, True)),
+        ({"FACADE": "off", "TRADE_COLUMNS": ""}, (False, False)),
+    ],
+)
+def test_the_facade_implies_the_columns_of_trades(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: tuple[bool, bool]
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert (settings.facade, settings.trade_columns) == expected
+
+
+def test_a_switch_is_on_or_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACADE", "maybe")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.lines == ["FACADE: must be on or off"]
+
+
 def test_variables_of_container_links_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     # Kubernetes sets it in every pod beside a service named redis.
     monkeypatch.setenv("REDIS_PORT", "tcp://10.0.0.11:6379")
