@@ -40,6 +40,7 @@ from providers.rpc.balancer import RPCLoadBalancer as Balancer
 from stores.hot.opening import open_hot_store
 
 _FEAR_AND_GREED = "fear_greed"
+_OF_THE_MARKET = "sentiment.market"
 T = TypeVar("T", bound=Record)
 log = structlog.get_logger(__name__)
 
@@ -101,12 +102,16 @@ async def get_sentiment_with_fallback(
 ) -> SentimentReading:
     """The fear and greed index of the market. Two indices of different vendors do not compare:
     `metric` in the reading says whose it is; name one (`fear_greed_altme`) to have no other. Raises
-    NoAnswer."""
-    answer = await _asked(Question("sentiment.market", (MARKET,)), within_s)
-    for each in answer.records:
-        if isinstance(each, SentimentReading) and each.metric.startswith(metric):
-            return each
-    raise NoAnswer(f"{metric} of the market", answer.tried)
+    InvalidQuestion for an unknown one, NoAnswer."""
+    options: tuple[tuple[str, str], ...] = ()
+    if metric != _FEAR_AND_GREED:
+        access = await _access()
+        rows = access.registry.chain(_OF_THE_MARKET)
+        known = sorted({str(each.read["metric"]) for each in rows if "metric" in each.read})
+        if metric not in known:
+            raise InvalidQuestion(f"{metric} is told by nobody; there are {', '.join(known)}")
+        options = (("metric", metric),)
+    return await _one(Question(_OF_THE_MARKET, (MARKET,), options), SentimentReading, within_s)
 
 
 async def get_gas_with_fallback(

@@ -74,6 +74,8 @@ def _is_asked(record: Record, question: Question) -> bool:
         quote = question.option("quote", record.quote)
         kinds = _KINDS.get(question.chain, frozenset(PriceKind))
         return record.quote.upper() == quote.upper() and record.kind in kinds
+    if isinstance(record, SentimentReading):
+        return record.metric == question.option("metric", record.metric)
     return True
 
 

@@ -150,7 +150,9 @@ class Chains:
             return _answer_of(question, fresh, (), cached=True)
         asked = question if question.kind in MANY else question.of(rest)
         lineup = await self.lineups.look(
-            question.chain, [question.name_of(each) for each in asked.subjects]
+            question.chain,
+            [question.name_of(each) for each in asked.subjects],
+            metric=question.option("metric"),
         )
         others = await self._references(question, [each for each in rest if each not in known])
         witnesses = Witnesses(asked, rest, self._plausible, known, others)

@@ -49,10 +49,16 @@ class Lineups:
         self._choice = Choice()
         self._outage = OutageLog(log, "providers_not_shared", "providers_shared_again")
 
-    async def look(self, chain: str, subjects: Sequence[str] = ()) -> Lineup:
+    async def look(
+        self, chain: str, subjects: Sequence[str] = (), *, metric: str = ""
+    ) -> Lineup:
         """The chain's members as the hot store knows them; without it, as if none had failed.
-        Raises KeyError for an unknown chain."""
-        resources = [each for each in self._registry.chain(chain) if each.state is not State.DEAD]
+        `metric`: only those that tell it. Raises KeyError for an unknown chain."""
+        resources = [
+            each
+            for each in self._registry.chain(chain)
+            if each.state is not State.DEAD and metric in ("", each.read.get("metric"))
+        ]
         accounts = [self._client.account(each) for each in resources]
         try:
             found = await self._client.gate.look(accounts, subjects)

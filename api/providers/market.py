@@ -14,9 +14,8 @@ from api.providers.models import News, PriceFact, Prices, Sentiment, Tried
 from api.providers.reading import QuestionReader
 from api.state import RequestAsking
 from providers.assets import UnknownAsset
-from providers.errors import NoAnswer
 from providers.questions import Question
-from providers.records import MARKET, NewsItem, SentimentReading
+from providers.records import MARKET, NewsItem
 from texts.foreign import foreign_text
 
 _KINDS: Final = ("aggregate", "spot", "perp")
@@ -172,23 +171,17 @@ def build_market() -> APIRouter:
         if metric is not None and metric not in metrics:
             reader.refuse("metric", "enum", "must be one of " + ", ".join(metrics))
         reader.check()
-        question = Question(chain, assets or (MARKET,))
+        options = () if metric is None else (("metric", metric),)
+        question = Question(chain, assets or (MARKET,), options)
         answer = await asking.ask(request.scope, question)
-        found = [
-            each
-            for each in answer.records
-            if isinstance(each, SentimentReading) and metric in (None, each.metric)
-        ]
-        if not found:
-            raise NoAnswer(f"{metric} of {', '.join(question.subjects)}", answer.tried)
         shown = Shown(asking.parts)
         return answered(
             {
-                "sentiment": [shown.record(each) for each in found],
+                "sentiment": [shown.record(each) for each in answer.records],
                 "missing": answer.missing,
                 "tried": told_tried(answer.tried),
             },
-            shown.cache_control(request, found),
+            shown.cache_control(request, answer.records),
         )
 
     return router

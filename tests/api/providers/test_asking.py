@@ -62,17 +62,23 @@ async def test_news_are_chosen(provider_api: ServedApi) -> None:
     assert len((await told(provider_api, "/api/news?limit=3"))["news"]) == 3
 
 
-async def test_an_index_is_never_given_for_another(provider_api: ServedApi) -> None:
+async def test_an_index_is_never_given_for_another(
+    provider_api: ServedApi, imitated: Simulator
+) -> None:
     found = (await told(provider_api, "/api/sentiment"))["sentiment"][0]
     assert (found["metric"], found["asset"], found["scale"]) == (
         "fear_greed_altme",
         "MARKET",
         [0, 100],
     )
-    assert (await told(provider_api, "/api/sentiment?metric=fear_greed_altme"))["sentiment"]
-    status, _, answer = await ask(provider_api, "GET", "/api/sentiment?metric=fear_greed_cmc")
+    # Who tells the one that is named is asked, whoever stands before.
+    for metric in ("fear_greed_altme", "fear_greed_cmc"):
+        answer = await told(provider_api, f"/api/sentiment?metric={metric}")
+        assert [each["metric"] for each in answer["sentiment"]] == [metric]
+    imitated.post("/sim/providers/faults", {"host": "cfgi.io", "class": "transient"})
+    status, _, answer = await ask(provider_api, "GET", "/api/sentiment?metric=fear_greed_cfgi")
     assert status == 503
-    assert answer["detail"] == "nobody has answered fear_greed_cmc of MARKET"
+    assert {each["resource"] for each in answer["tried"]} == {"sentiment.market/cfgi"}
     status, _, answer = await ask(provider_api, "GET", "/api/sentiment?metric=nosuch")
     assert status == 422
     assert "must be one of fear_greed_altme" in answer["detail"][0]["msg"]
