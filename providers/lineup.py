@@ -49,9 +49,7 @@ class Lineups:
         self._choice = Choice()
         self._outage = OutageLog(log, "providers_not_shared", "providers_shared_again")
 
-    async def look(
-        self, chain: str, subjects: Sequence[str] = (), *, metric: str = ""
-    ) -> Lineup:
+    async def look(self, chain: str, subjects: Sequence[str] = (), *, metric: str = "") -> Lineup:
         """The chain's members as the hot store knows them; without it, as if none had failed.
         `metric`: only those that tell it. Raises KeyError for an unknown chain."""
         resources = [
