@@ -31,6 +31,7 @@ LEVELS: Final = {
     "live": 6,
     "workers": 6,
     "providers": 6,
+    "facade": 7,
     "perpcache": 7,
     "api": 8,
     "jobs": 8,

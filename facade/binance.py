@@ -1,0 +1,177 @@
+"""Binance USD-M futures as bots ask it: its public paths with their weights, and its errors.
+
+Source: the exchange's public API documentation as of autumn 2026, and logs that others published.
+"""
+
+from math import inf
+from typing import Final
+
+import orjson
+
+from facade.venue import FacadeVenue, PublicPath, always, by_limit, of_one_or_all, table
+from market.markets import Exchange
+
+_WINDOW: Final = frozenset(("startTime", "endTime", "limit"))
+_OF_CANDLES: Final = by_limit(((99, 1), (499, 2), (1000, 5), (inf, 10)), usual=500)
+_OF_BOOKS: Final = by_limit(((50, 2), (100, 5), (500, 10), (inf, 20)), usual=500)
+_SYMBOL: Final = frozenset(("symbol",))
+_CANDLES: Final = frozenset(("symbol", "interval")) | _WINDOW
+_PAIR_CANDLES: Final = frozenset(("pair", "interval")) | _WINDOW
+_STATISTICS: Final = frozenset(("symbol", "period")) | _WINDOW
+# Lists that change with every trade are given to others for a moment, those of contracts longer.
+_MOMENT_S: Final = 2.0
+_LISTED_S: Final = 60.0
+
+_PATHS: Final = (
+    *(
+        PublicPath(
+            path="/fapi/v1/ping", parameters=frozenset(), counter="weight", weight=always(1)
+        ),
+        PublicPath(
+            path="/fapi/v1/time",
+            parameters=frozenset(),
+            counter="weight",
+            weight=always(1),
+            answerer="time",
+        ),
+        PublicPath(
+            path="/fapi/v1/exchangeInfo",
+            parameters=frozenset(),
+            counter="weight",
+            weight=always(1),
+            ttl_s=_LISTED_S,
+        ),
+        PublicPath(
+            path="/fapi/v1/klines",
+            parameters=_CANDLES,
+            counter="weight",
+            weight=_OF_CANDLES,
+            answerer="klines",
+        ),
+        PublicPath(
+            path="/fapi/v1/continuousKlines",
+            parameters=_PAIR_CANDLES | {"contractType"},
+            counter="weight",
+            weight=_OF_CANDLES,
+        ),
+        PublicPath(
+            path="/futures/data/openInterestHist",
+            parameters=_STATISTICS,
+            counter="open_interest",
+            weight=always(1),
+            answerer="open_interest",
+        ),
+        PublicPath(
+            path="/fapi/v1/fundingRate",
+            parameters=_SYMBOL | _WINDOW,
+            counter="funding",
+            weight=always(1),
+            answerer="funding",
+        ),
+        PublicPath(
+            path="/fapi/v1/fundingInfo",
+            parameters=frozenset(),
+            counter="funding",
+            weight=always(1),
+            ttl_s=_LISTED_S,
+        ),
+        PublicPath(
+            path="/fapi/v1/openInterest",
+            parameters=_SYMBOL,
+            counter="weight",
+            weight=always(1),
+            ttl_s=_MOMENT_S,
+        ),
+        PublicPath(
+            path="/fapi/v1/premiumIndex",
+            parameters=_SYMBOL,
+            counter="weight",
+            weight=of_one_or_all(1, 10),
+            ttl_s=_MOMENT_S,
+        ),
+        PublicPath(
+            path="/fapi/v1/ticker/24hr",
+            parameters=_SYMBOL,
+            counter="weight",
+            weight=of_one_or_all(1, 40),
+            ttl_s=_MOMENT_S,
+        ),
+        PublicPath(
+            path="/fapi/v1/ticker/bookTicker",
+            parameters=_SYMBOL,
+            counter="weight",
+            weight=of_one_or_all(2, 5),
+        ),
+        PublicPath(
+            path="/fapi/v1/depth",
+            parameters=frozenset(("symbol", "limit")),
+            counter="weight",
+            weight=_OF_BOOKS,
+        ),
+        PublicPath(
+            path="/fapi/v1/trades",
+            parameters=frozenset(("symbol", "limit")),
+            counter="weight",
+            weight=always(5),
+        ),
+        PublicPath(
+            path="/fapi/v1/aggTrades",
+            parameters=_SYMBOL | _WINDOW | {"fromId"},
+            counter="weight",
+            weight=always(20),
+        ),
+    ),
+    *(
+        PublicPath(
+            path=f"/fapi/v1/{name}", parameters=_CANDLES, counter="weight", weight=_OF_CANDLES
+        )
+        for name in ("markPriceKlines", "premiumIndexKlines")
+    ),
+    PublicPath(
+        path="/fapi/v1/indexPriceKlines",
+        parameters=_PAIR_CANDLES,
+        counter="weight",
+        weight=_OF_CANDLES,
+    ),
+    *(
+        PublicPath(
+            path=f"/fapi/{version}/ticker/price",
+            parameters=_SYMBOL,
+            counter="weight",
+            weight=of_one_or_all(1, 2),
+            ttl_s=_MOMENT_S,
+        )
+        for version in ("v1", "v2")
+    ),
+    # They share the limit of openInterestHist, as far as is known.
+    *(
+        PublicPath(
+            path=f"/futures/data/{name}",
+            parameters=_STATISTICS,
+            counter="open_interest",
+            weight=always(1),
+        )
+        for name in (
+            "globalLongShortAccountRatio",
+            "topLongShortAccountRatio",
+            "topLongShortPositionRatio",
+            "takerlongshortRatio",
+        )
+    ),
+)
+# The code that clients look for at a status; others say "unknown".
+_CODES: Final = {403: -2015, 404: -5000, 418: -1003, 429: -1003, 503: -1001, 504: -1007}
+
+
+def _error(status: int, message: str) -> tuple[int, bytes]:
+    """{"code":-1003,"msg":"..."}"""
+    return status, orjson.dumps({"code": _CODES.get(status, -1000), "msg": message})
+
+
+FACADE: Final = FacadeVenue(
+    exchange=Exchange.BINANCE,
+    paths=table(_PATHS),
+    error=_error,
+    signing=frozenset(("signature", "timestamp", "recvWindow", "listenKey", "apiKey")),
+    key_headers=("x-mbx-apikey",),
+)

@@ -1,0 +1,25 @@
+"""FACADES: what the facade knows of each exchange, from the file here that bears its name."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final
+
+from facade.venue import FacadeVenue
+from market.markets import Exchange
+from venues import VENUES
+
+
+def _facade(exchange: Exchange) -> FacadeVenue:
+    facade = import_module(f"facade.{exchange}").FACADE
+    if not isinstance(facade, FacadeVenue) or facade.exchange is not exchange:
+        raise TypeError(f"facade/{exchange}.py: FACADE must be the FacadeVenue of {exchange}")
+    unknown = {each.counter for each in facade.paths.values()} - set(VENUES[exchange].limits)
+    if unknown:
+        raise TypeError(f"facade/{exchange}.py: {exchange} has no limit {', '.join(unknown)}")
+    return facade
+
+
+FACADES: Final[Mapping[Exchange, FacadeVenue]] = MappingProxyType(
+    {exchange: _facade(exchange) for exchange in Exchange}
+)
