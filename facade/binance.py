@@ -8,8 +8,22 @@ from typing import Final
 
 import orjson
 
-from facade.venue import FacadeVenue, PublicPath, always, by_limit, of_one_or_all, table
+from facade.candle_questions import CandleQuestion, Keeps
+from facade.market_rows import MarketRows
+from facade.venue import (
+    CandleForm,
+    FacadeVenue,
+    PublicPath,
+    Query,
+    always,
+    by_limit,
+    of_one_or_all,
+    table,
+    time_or_none,
+    whole_number,
+)
 from market.markets import Exchange
+from market.timeframes import Timeframe
 
 _WINDOW: Final = frozenset(("startTime", "endTime", "limit"))
 _OF_CANDLES: Final = by_limit(((99, 1), (499, 2), (1000, 5), (inf, 10)), usual=500)
@@ -159,6 +173,47 @@ _PATHS: Final = (
         )
     ),
 )
+_USUAL_CANDLES: Final = 500
+_MOST_CANDLES: Final = 1500
+
+
+def _asked_candles(query: Query) -> CandleQuestion | None:
+    """Both bounds count by the open time. Which rows are told where more than `limit` lie between
+    two bounds, nobody has said."""
+    limit = whole_number(query.get("limit", str(_USUAL_CANDLES)), _MOST_CANDLES)
+    first, last = query.get("startTime"), query.get("endTime")
+    first_ms, last_ms = time_or_none(first), time_or_none(last)
+    interval = query.get("interval", "")
+    if not limit or interval not in set(Timeframe):
+        return None
+    if (first is not None and first_ms is None) or (last is not None and last_ms is None):
+        return None
+    keeps = Keeps.NEWEST if first is None else Keeps.OLDEST if last is None else Keeps.UNKNOWN
+    return CandleQuestion(query.get("symbol", ""), interval, limit, keeps, first_ms, last_ms)
+
+
+_OF_A_CANDLE: Final = (
+    *("open", "high", "low", "close", "volume", "turnover"),
+    *("trades", "taker_buy_volume", "taker_buy_turnover"),
+)
+
+
+def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion, now_ms: int) -> bytes:
+    """[[1786816800000,"63043.40","63083.00","63011.60","63026.30","1116.068",1786820399999,
+    "70342488.01700",16911,"460.737","29038581.72240","0"],...]; its last field means nothing."""
+    places = [rows.columns.index(name) for name in _OF_A_CANDLE]
+    length_ms = rows.interval_ms - 1
+    told = []
+    for line in lines:
+        row, opened = rows.cells[line], rows.times[line]
+        o, h, l, c, volume, turnover, trades, bought, paid = (row[place] for place in places)  # noqa: E741
+        told.append(
+            f'[{opened},"{o}","{h}","{l}","{c}","{volume}",{opened + length_ms},"{turnover}"'
+            f',{trades},"{bought}","{paid}","0"]'
+        )
+    return f"[{','.join(told)}]".encode()
+
+
 # The code that clients look for at a status; others say "unknown".
 _CODES: Final = {403: -2015, 404: -5000, 418: -1003, 429: -1003, 503: -1001, 504: -1007}
 
@@ -174,4 +229,5 @@ FACADE: Final = FacadeVenue(
     error=_error,
     signing=frozenset(("signature", "timestamp", "recvWindow", "listenKey", "apiKey")),
     key_headers=("x-mbx-apikey",),
+    candles=CandleForm(columns=_OF_A_CANDLE, asked=_asked_candles, told=_told_candles),
 )

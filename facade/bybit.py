@@ -7,8 +7,23 @@ from typing import Final
 
 import orjson
 
-from facade.venue import Answerer, FacadeVenue, PublicPath, always, table
+from facade.candle_questions import CandleQuestion, Keeps
+from facade.market_rows import MarketRows
+from facade.venue import (
+    Answerer,
+    CandleForm,
+    FacadeVenue,
+    PublicPath,
+    Query,
+    always,
+    table,
+    time_or_none,
+    whole_number,
+)
 from market.markets import Exchange
+from market.timeframes import Timeframe
+from venues import VENUES
+from venues.venue import Endpoint
 
 _CANDLES: Final = ("category", "symbol", "interval", "start", "end", "limit")
 _MOMENT_S: Final = 2.0
@@ -61,6 +76,49 @@ _PATHS: Final = tuple(
     )
     for name, parameters, ttl_s, answerer in _ROWS
 )
+_USUAL_CANDLES: Final = 200
+_MOST_CANDLES: Final = 1000
+_OF_A_CANDLE: Final = ("open", "high", "low", "close", "volume", "turnover")
+_TIMEFRAMES: Final = {
+    theirs: Timeframe(ours)
+    for ours, theirs in VENUES[Exchange.BYBIT].table(Endpoint.KLINES).periods.items()
+    if ours in set(Timeframe)
+}
+
+
+def _asked_candles(query: Query) -> CandleQuestion | None:
+    """A start within a candle begins with that candle."""
+    limit = whole_number(query.get("limit", str(_USUAL_CANDLES)), _MOST_CANDLES)
+    first, last = query.get("start"), query.get("end")
+    first_ms, last_ms = time_or_none(first), time_or_none(last)
+    timeframe = _TIMEFRAMES.get(query.get("interval", ""))
+    if not limit or timeframe is None or query.get("category", "linear") != "linear":
+        return None
+    if (first is not None and first_ms is None) or (last is not None and last_ms is None):
+        return None
+    keeps = Keeps.OLDEST if first is not None and last is None else Keeps.NEWEST
+    if first_ms is not None:
+        first_ms = timeframe.floor(first_ms)
+    return CandleQuestion(query.get("symbol", ""), timeframe, limit, keeps, first_ms, last_ms)
+
+
+def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion, now_ms: int) -> bytes:
+    """{"retCode":0,"retMsg":"OK","result":{"category":"linear","symbol":"BTCUSDT","list":
+    [["1786820400000","63026.30","63083.00","63011.60","63026.30","1116.068","70342488.01"],...]},
+    "retExtInfo":{},"time":1786820400123}, newest first."""
+    places = [rows.columns.index(name) for name in _OF_A_CANDLE]
+    told = []
+    for line in reversed(lines):
+        row = rows.cells[line]
+        cells = '","'.join(row[place] for place in places)
+        told.append(f'["{rows.times[line]}","{cells}"]')
+    return (
+        '{"retCode":0,"retMsg":"OK","result":{"category":"linear",'
+        f'"symbol":"{question.symbol}","list":[{",".join(told)}]}},'
+        f'"retExtInfo":{{}},"time":{now_ms}}}'
+    ).encode()
+
+
 # retCode by status; clients read it from a body of status 200, but for limits of the address.
 _CODES: Final = {403: 10005, 404: 10017, 429: 10006, 503: 10016, 504: 10000}
 
@@ -83,4 +141,5 @@ FACADE: Final = FacadeVenue(
     error=_error,
     signing=frozenset(("sign", "signature", "timestamp", "recv_window", "api_key", "apiKey")),
     key_headers=("x-bapi-",),
+    candles=CandleForm(columns=_OF_A_CANDLE, asked=_asked_candles, told=_told_candles),
 )

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from facade.candle_questions import CandleQuestion
+from facade.market_rows import MarketRows
 from market.markets import Exchange
 
 # What answers a path from the cache (facade/answers): nothing else has all fields of its rows.
@@ -30,13 +32,28 @@ class PublicPath:
     answerer: Answerer | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CandleForm:
+    """Candles as the exchange tells them.
+
+    `columns`: the columns of a document whose texts an answer has. `asked`: what a query means,
+    None where the exchange alone knows or would refuse it. `told`: the body of the answer, from
+    rows, the lines of them that are told (ascending), the question, and the exchange's time.
+    """
+
+    columns: tuple[str, ...]
+    asked: Callable[[Query], CandleQuestion | None]
+    told: Callable[[MarketRows, range, CandleQuestion, int], bytes]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacadeVenue:
     """What the facade knows of one exchange.
 
     `paths`: by path. `error`: the body of an error as the exchange writes it, from an HTTP status
     and a text; and the HTTP status that it is sent with. `signing`: parameters that only signed
-    requests have. `key_headers`: header fields that carry keys (lower case, prefixes).
+    requests have. `key_headers`: header fields that carry keys (lower case, prefixes). `candles`:
+    the form of its candles.
     """
 
     exchange: Exchange
@@ -44,6 +61,7 @@ class FacadeVenue:
     error: Callable[[int, str], tuple[int, bytes]]
     signing: frozenset[str]
     key_headers: tuple[str, ...]
+    candles: CandleForm
 
 
 def table(paths: tuple[PublicPath, ...]) -> Mapping[str, PublicPath]:
@@ -75,3 +93,16 @@ def of_one_or_all(one: int, all_: int) -> Callable[[Query], int]:
 
 def always(weight: int) -> Callable[[Query], int]:
     return lambda _: weight
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """A parameter that is a plain whole number from 0 to `most`, else None."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:
+        return None
+    number = int(text)
+    return number if number <= most else None
+
+
+def time_or_none(text: str | None) -> int | None:
+    """A parameter that is a time in UTC ms; None where it is absent or none that can be."""
+    return None if text is None else whole_number(text, 10**14)
