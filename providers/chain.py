@@ -22,6 +22,7 @@ from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, Tried
 from providers.lineup import Lineups
 from providers.news.gathering import Gathering
 from providers.news.mentions import Mentions
+from providers.news.told import ToldStories
 from providers.plausible import Plausible
 from providers.probes import Probes
 from providers.questions import Kind, Question
@@ -49,6 +50,7 @@ class Chains:
         client: Client,
         answers: Answers,
         usage: Usage,
+        told: ToldStories,
         plausible: Plausible,
         probes: Probes,
         *,
@@ -67,7 +69,7 @@ class Chains:
         self.probes = probes
         self._on_alert = on_alert
         self.lineups = Lineups(registry, client)
-        self._news = Gathering(client, self.lineups, answers, Mentions(assets))
+        self._news = Gathering(client, self.lineups, answers, told, Mentions(assets))
         self._retries = RetryBudget(client.clock)
         self._silent: set[str] = set()  # chains of which nobody answers, as was told
         self._told: dict[tuple[str, str | None], float] = {}  # alerts, with when

@@ -9,6 +9,7 @@ from providers.assets import Assets
 from providers.attempts import OnAlert, OnAttempt
 from providers.chain import Chains
 from providers.client import Client
+from providers.news.told import ToldStories
 from providers.own import OwnRows
 from providers.plausible import Plausible
 from providers.probes import Probes
@@ -51,7 +52,8 @@ async def open_chains(
         client.own = OwnRows(client, nodes, whales).ask
         probes = Probes(registry, client, assets)
         chains = Chains(
-            *(registry, client, Answers(store), Usage(store), Plausible(assets), probes),
+            *(registry, client, Answers(store), Usage(store), ToldStories(store)),
+            *(Plausible(assets), probes),
             assets=assets,
             nodes=nodes,
             whales=whales,

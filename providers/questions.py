@@ -48,7 +48,6 @@ class Question:
 
 INTERACTIVE_S: Final = 3.0
 AGENT_S: Final = 20.0
-HISTORY_S: Final = 60.0
 # How old the last value may be that is given while nobody answers, in seconds. Balances and RPC
 # answers are never given twice.
 STALE_LIMIT_S: Final = {

@@ -123,8 +123,8 @@ def build_market() -> APIRouter:
         ),
     )
     async def list_news(request: Request, asking: RequestAsking) -> Response:
-        """The stories that all feeds tell now, each once, the newest first. Older ones are at
-        /api/historical/news."""
+        """The stories that all feeds tell now, each once, the newest first, and those without a
+        time last. Older ones are at /api/historical/news."""
         reader = QuestionReader(
             request.scope["query_string"], ("limit", "assets", "source", "since")
         )

@@ -107,7 +107,7 @@ def build_provider_records() -> APIRouter:
         ),
     )
     async def list_news_records(request: Request, parts: RequestParts) -> Response:
-        """Each story once, the newest first."""
+        """Each story once, the newest first; one without a time stands where it became known."""
         names = ("assets", "source", "since", "limit", "offset", "cursor")
         reader = QuestionReader(request.scope["query_string"], names)
         which = NewsFilter(

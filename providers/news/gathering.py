@@ -21,6 +21,7 @@ from providers.lineup import Lineups, Place
 from providers.news.cleaning import cleaned
 from providers.news.mentions import Mentions
 from providers.news.merging import merged
+from providers.news.told import ToldStories
 from providers.questions import AGENT_S, Kind, Question
 from providers.records import NewsItem
 from providers.requests import PreparedRequest
@@ -39,11 +40,17 @@ class Gathering:
     """One per process."""
 
     def __init__(
-        self, client: Client, lineups: Lineups, answers: Answers, mentions: Mentions
+        self,
+        client: Client,
+        lineups: Lineups,
+        answers: Answers,
+        told: ToldStories,
+        mentions: Mentions,
     ) -> None:
         self._client = client
         self._lineups = lineups
         self._answers = answers
+        self._told = told
         self._mentions = mentions
         self._known: dict[str, Known] = {}  # in front of the hot store, and while that is away
         self._merged: tuple[object, tuple[NewsItem, ...]] = (None, ())
@@ -51,8 +58,9 @@ class Gathering:
         self._outage = OutageLog(log, "news_not_shared", "news_shared_again")
 
     async def ask(self, question: Question, within_s: float) -> Answer:
-        """The stories of all feeds, newest first. What a feed told before, and does not tell now,
-        is stale. Raises NoAnswer if there is no story of the last day."""
+        """The stories of all feeds, newest first, as `merged` orders them. What a feed told
+        before, and does not tell now, is stale. Raises NoAnswer if there is no story of the last
+        day."""
         lineup = await self._lineups.look(question.chain)
         known = await self._read([resource.id for resource, _ in lineup.members])
         now_ms = self._client.clock.wall_ms()
@@ -162,7 +170,9 @@ class Gathering:
         if self._merged[0] != state:
             told = [story for each in found.values() for story in each.records]
             items = [story for story in told if isinstance(story, NewsItem)]
-            self._merged = (state, tuple(await asyncio.to_thread(merged, items)))
+            once = await asyncio.to_thread(merged, items)
+            first = await self._told.as_first_told(once, now_ms)
+            self._merged = (state, tuple(await asyncio.to_thread(merged, first)))
         return self._merged[1]
 
     async def _read(self, names: list[str]) -> dict[str, Known]:
@@ -207,8 +217,7 @@ def _is_later(known: Known, shared: Mapping[str, Known], name: str) -> bool:
 
 
 def _as_first_seen(items: Iterable[NewsItem], known: Known | None) -> list[NewsItem]:
-    """A story without a time stands where it was first seen, not above all others each time that
-    its feed is asked."""
+    """A story without a time keeps the moment at which it was first seen."""
     told = known.records if known is not None else ()
     seen = {story.id: story.fetched_at_ms for story in told if isinstance(story, NewsItem)}
     return [

@@ -1,44 +1,32 @@
 """Merging: one list of all feeds' stories, each once, however many feeds carry it."""
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
 from providers.records import NewsItem
+from texts.titles import SAME_TITLE_MS, title_key
 
-SAME_TITLE_MS: Final = 48 * 3_600_000
-_FEWEST_WORDS: Final = 4  # "Market wrap" is the title of many stories
-_NOT_WORD: Final = re.compile(r"[^\w]+")
 _REDIRECTS: Final = ("news.google.com",)  # addresses that hide the story's own
 
 
 def merged(items: Iterable[NewsItem]) -> list[NewsItem]:
-    """Cleaned stories, newest first: those of one address are one, and so are those of one title
-    within 48 hours. The earliest tells when and by whom, the latest edition what is written."""
+    """Cleaned stories, newest first and those without a time after all others: those of one address
+    are one, and so are those of one title within 48 hours. The earliest tells when and by whom, the
+    latest edition what is written."""
     by_url: dict[str, NewsItem] = {}
     for item in items:
         known = by_url.get(item.id)
         by_url[item.id] = item if known is None else _edited(known, item)
-    stories = list(_by_title(sorted(by_url.values(), key=_time)))
-    return sorted(stories, key=lambda story: (_time(story), story.id), reverse=True)
-
-
-def title_key(title: str) -> str:
-    """The same for titles that differ by case, accents, signs and spaces alone; empty for one that
-    is too short to know a story by."""
-    plain = unicodedata.normalize("NFKD", title).casefold()
-    letters = "".join(each for each in plain if not unicodedata.combining(each))
-    words = _NOT_WORD.sub(" ", letters.replace("'", "").replace("’", "")).split()
-    return " ".join(words) if len(words) >= _FEWEST_WORDS else ""
+    stories = list(_by_title(sorted(by_url.values(), key=time_of)))
+    return sorted(stories, key=_place, reverse=True)
 
 
 def same_story(one: NewsItem, other: NewsItem) -> NewsItem:
     """Two carriers of one story as one: the address and time of the earlier, but an address of its
     own before one that only leads to it."""
-    first, second = sorted((one, other), key=lambda item: (_is_redirect(item), _time(item)))
+    first, second = sorted((one, other), key=lambda item: (_is_redirect(item), time_of(item)))
     return replace(
         first,
         summary=first.summary or second.summary,
@@ -55,12 +43,12 @@ def _by_title(items: list[NewsItem]) -> Iterator[NewsItem]:
         key = title_key(item.title)
         if not key:
             yield item
-        elif key in latest and _time(item) - begun[key] < SAME_TITLE_MS:
+        elif key in latest and time_of(item) - begun[key] < SAME_TITLE_MS:
             latest[key] = same_story(latest[key], item)
         else:
             if key in latest:
                 yield latest[key]
-            latest[key], begun[key] = item, _time(item)
+            latest[key], begun[key] = item, time_of(item)
     yield from latest.values()
 
 
@@ -84,7 +72,12 @@ def _edition_ms(item: NewsItem) -> int:
     return max(item.updated_at_ms or 0, item.published_at_ms or 0)
 
 
-def _time(item: NewsItem) -> int:
+def _place(story: NewsItem) -> tuple[bool, int, str]:
+    return story.published_at_ms is not None, time_of(story), story.id
+
+
+def time_of(item: NewsItem) -> int:
+    """When it was published or, where that is not known, first seen."""
     return item.fetched_at_ms if item.published_at_ms is None else item.published_at_ms
 
 

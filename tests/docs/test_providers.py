@@ -12,7 +12,7 @@ import pytest
 import perpcache.providers
 from providers.breaker import FAILURES_IN_A_ROW, LEAST_CALLS, LONGEST_OPEN_MS, OPEN_MS, OPEN_SHARE
 from providers.errors import ErrorClass
-from providers.questions import AGENT_S, HISTORY_S, INTERACTIVE_S, STALE_LIMIT_S, Kind
+from providers.questions import AGENT_S, INTERACTIVE_S, STALE_LIMIT_S, Kind
 from providers.registry_rows import TTL_S
 from providers.rpc.facts import MOST_BLOCKS_BEHIND, MOST_S_BEHIND
 from tests.docs.blocks import ROOT, claim
@@ -46,8 +46,8 @@ def test_numbers() -> None:
     assert f"knows {living} of them in {chains} chains, {keyless} of which need no key" in SENTENCES
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"asks {living} other sources, from CoinGecko and" in readme
-    assert (INTERACTIVE_S, AGENT_S, HISTORY_S) == (3, 20, 60)
-    assert "3 seconds for a client, 20 for the agent, 60 for the history" in SENTENCES
+    assert (INTERACTIVE_S, AGENT_S) == (3, 20)
+    assert "3 seconds for a client, 20 for the agent." in SENTENCES
     assert (MOST_BLOCKS_BEHIND, MOST_S_BEHIND) == (16, 30)
     assert "16 blocks or 30 seconds behind" in SENTENCES
     assert (FAILURES_IN_A_ROW, LEAST_CALLS, OPEN_SHARE) == (5, 5, 0.5)

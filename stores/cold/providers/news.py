@@ -1,7 +1,10 @@
-"""The table news_articles: each story once, by its canonical URL; edits change it in place."""
+"""The table news_articles: each story once, by its canonical URL; edits change it in place.
+
+A story under another URL whose title was stored within 48 hours of it is the one that is there.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +12,9 @@ import asyncpg
 
 from stores.cold.names import encoding_of, storable
 from stores.cold.pool import Connection, Pool
+from texts.titles import SAME_TITLE_MS, title_key
+
+_ADDING: Final = 0x50657270_6E657773  # whoever adds stories holds it, so that none is added twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,11 @@ class NewsRow:
     known_at_ms: int
     changed_at_ms: int
 
+    @property
+    def time_ms(self) -> int:
+        """When it was published or, where that is not known, known first."""
+        return self.known_at_ms if self.published_at_ms is None else self.published_at_ms
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewsFilter:
@@ -48,14 +59,23 @@ class NewsArticles:
         self._pool = pool
 
     async def add(self, rows: Sequence[NewsRow]) -> int:
-        """Stores new stories, and what has changed of those that are there; how many are new."""
+        """Stores new stories, and what has changed of those that are there; how many are new. Of
+        one that is there under another URL, it notes by whom it is carried, too."""
 
         async def write(connection: Connection) -> int:
             encoding = await encoding_of(connection)
             new = 0
             async with connection.transaction():
-                for row in sorted(rows, key=lambda row: row.id):  # as others lock them
-                    new += bool(await connection.fetchval(_ADD, *_values(row, encoding)))
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", _ADDING)
+                titles = await _titles(connection, rows)
+                for row in sorted(rows, key=lambda row: (row.time_ms, row.id)):
+                    there = titles.find(row)
+                    if there is None:
+                        new += bool(await connection.fetchval(_ADD, *_values(row, encoding)))
+                        titles.note(row.id, row.title, row.time_ms)
+                    else:
+                        via = json.dumps(list(row.via))
+                        await connection.execute(_CARRY, there, via, row.changed_at_ms)
             return new
 
         return await self._pool.write(write) if rows else 0
@@ -81,6 +101,43 @@ class NewsArticles:
             return [_row(row) for row in rows]
 
         return await self._pool.read(read)
+
+
+class _Titles:
+    """Stories that are there, by title, with their times. `ids`: those of them that are asked for
+    by their own URLs."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._ids = set(ids)
+        self._by_title: dict[str, list[tuple[int, str]]] = {}
+
+    def note(self, id_: str, title: str, time_ms: int) -> None:
+        self._ids.add(id_)
+        if key := title_key(title):
+            self._by_title.setdefault(key, []).append((time_ms, id_))
+
+    def find(self, row: NewsRow) -> str | None:
+        """The id of the story that it is under another URL; None if there is none."""
+        if row.id in self._ids:
+            return None
+        near = (
+            (abs(time_ms - row.time_ms), id_)
+            for time_ms, id_ in self._by_title.get(title_key(row.title), ())
+        )
+        distance_ms, id_ = min(near, default=(SAME_TITLE_MS, ""))
+        return id_ if distance_ms < SAME_TITLE_MS else None
+
+
+async def _titles(connection: Connection, rows: Sequence[NewsRow]) -> _Titles:
+    ids = await connection.fetch(_THERE, [row.id for row in rows])
+    titles = _Titles(each["id"] for each in ids)
+    there = {each["id"] for each in ids}
+    times = [row.time_ms for row in rows if row.id not in there]
+    if times:
+        near = (min(times) - SAME_TITLE_MS, max(times) + SAME_TITLE_MS)
+        for each in await connection.fetch(_NEAR, *near):
+            titles.note(each["id"], each["title"], each["time"])
+    return titles
 
 
 def _values(row: NewsRow, encoding: str) -> tuple[object, ...]:
@@ -139,6 +196,24 @@ _ADD: Final = """
             EXCEPT SELECT json_array_elements_text(old.via)
         )
     RETURNING xmax = 0
+"""
+_THERE: Final = "SELECT id FROM news_articles WHERE id = ANY($1::text[])"
+# A story is known 15 minutes before it is published at the earliest: cleaning refuses later times.
+_NEAR: Final = """
+    SELECT id, title, coalesce(published_at, known_at) AS time FROM news_articles
+    WHERE known_at > $1::bigint - 900000
+        AND coalesce(published_at, known_at) BETWEEN $1::bigint AND $2::bigint
+"""
+_CARRY: Final = """
+    UPDATE news_articles AS old SET changed_at = $3, via = (
+        SELECT json_agg(name ORDER BY name) FROM (
+            SELECT json_array_elements_text(old.via) AS name
+            UNION SELECT json_array_elements_text($2::json)
+        ) AS names
+    )
+    WHERE id = $1 AND EXISTS (
+        SELECT json_array_elements_text($2::json) EXCEPT SELECT json_array_elements_text(old.via)
+    )
 """
 _LISTED: Final = """
     SELECT * FROM news_articles

@@ -30,6 +30,7 @@ class Feed:
         self.host = host
         self.stories: dict[str, int | None] = {}
         self.status = 200
+        self.link: str | None = None  # of all its stories, in place of one of each title
         self.waits: asyncio.Event | None = None
         self.marks: list[str | None] = []
         fake.does[host] = self._answer
@@ -38,7 +39,7 @@ class Feed:
         self.marks.append(request.headers.get("If-None-Match"))
         if self.waits is not None:
             await self.waits.wait()
-        etag = f'"{len(self.stories)}"'
+        etag = self.etag
         if self.status != 200:
             return web.Response(status=self.status)
         if request.headers.get("If-None-Match") == etag:
@@ -47,9 +48,13 @@ class Feed:
         text = f'<rss version="2.0"><channel><title>x</title>{items}</channel></rss>'
         return web.Response(text=text, content_type="application/rss+xml", headers={"ETag": etag})
 
+    @property
+    def etag(self) -> str:
+        return f'"{"|".join(self.stories)}"'
+
     def _item(self, title: str, at_ms: int | None) -> str:
         at = "" if at_ms is None else f"<pubDate>{formatdate(at_ms / 1000)}</pubDate>"
-        link = f"https://{self.host}/{title.replace(' ', '-')}"
+        link = f"https://{self.host}/{self.link or title.replace(' ', '-')}"
         return f"<item><title>{title}</title><link>{link}</link>{at}</item>"
 
 
@@ -62,6 +67,11 @@ def titles(records: Sequence[Record]) -> list[str]:
     return [record.title for record in records if isinstance(record, NewsItem)]
 
 
+def whose(records: Sequence[Record]) -> list[tuple[str, str, str, int | None]]:
+    stories = [record for record in records if isinstance(record, NewsItem)]
+    return [(each.title, each.url, each.source, each.published_at_ms) for each in stories]
+
+
 async def test_a_feed_is_asked_every_five_minutes_and_only_for_what_is_new(
     asking: OpenChains, providers: FakeProviders, clock: SetClock
 ) -> None:
@@ -72,6 +82,7 @@ async def test_a_feed_is_asked_every_five_minutes_and_only_for_what_is_new(
             answer = await opened.chains.ask(NEWS, 3.0)
             assert titles(answer.records) == ["One story of today"]
         assert feed.marks == [None]
+        etag = feed.etag
         clock.now_ms += 5 * MINUTE_MS
         unchanged = await opened.chains.ask(NEWS, 3.0)
         assert titles(unchanged.records) == ["One story of today"]
@@ -80,7 +91,7 @@ async def test_a_feed_is_asked_every_five_minutes_and_only_for_what_is_new(
         clock.now_ms += 5 * MINUTE_MS
         answer = await opened.chains.ask(NEWS, 3.0)
     assert titles(answer.records) == ["Another story of today", "One story of today"]
-    assert feed.marks == [None, '"1"', '"1"']
+    assert feed.marks == [None, etag, etag]
 
 
 async def test_what_a_feed_has_told_stays_while_it_fails(
@@ -119,17 +130,96 @@ async def test_a_slow_feed_holds_nobody_up_and_is_heard_the_next_time(
     assert len(titles(answer.records)) == 2
 
 
-async def test_a_story_without_a_time_stays_where_it_was_first_seen(
+async def test_a_story_without_a_time_is_never_the_newest(
     asking: OpenChains, providers: FakeProviders, clock: SetClock
 ) -> None:
     feed = Feed("a.example", providers)
+    feed.stories["A story with a time"] = clock.now_ms - 40 * 60 * MINUTE_MS
     feed.stories["A story without any time"] = None
     async with asking(feed_row("a.example"), clock=clock) as opened:
+        for _ in range(2):
+            answer = await opened.chains.ask(NEWS, 3.0)
+            assert titles(answer.records) == ["A story with a time", "A story without any time"]
+            dated, dateless = (each for each in answer.records if isinstance(each, NewsItem))
+            assert dated.published_at_ms is not None
+            assert (dateless.published_at_ms, dateless.as_of_ms) == (None, None)
+            clock.now_ms += 5 * MINUTE_MS
+
+
+async def test_a_story_stays_that_of_who_told_it_first(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    """An hour later another feed carries it, says that it is older, and the first has dropped it;
+    and then the process is another, which has never heard the first."""
+    first, second = Feed("a.example", providers), Feed("b.example", providers)
+    began_ms = clock.now_ms - clock.now_ms % 1000
+    first.stories["One story of all feeds"] = began_ms - MINUTE_MS
+    second.stories["Another story of the day"] = began_ms - 2 * MINUTE_MS
+    rows = feed_row("a.example"), feed_row("b.example")
+    told = ("One story of all feeds", "https://a.example/One-story-of-all-feeds", "a.example")
+    async with asking(*rows, clock=clock) as opened:
+        before = await opened.chains.ask(NEWS, 3.0)
+        assert whose(before.records)[0] == (*told, began_ms - MINUTE_MS)
+        first.stories = {"What came after it today": began_ms}
+        second.stories["ONE STORY of all feeds!"] = began_ms - 9 * MINUTE_MS
+        clock.now_ms += 60 * MINUTE_MS
+        after = await opened.chains.ask(NEWS, 3.0)
+    assert whose(after.records)[1:] == whose(before.records)
+    async with asking(rows[1], clock=clock) as opened:
+        restarted = await opened.chains.ask(NEWS, 3.0)
+    assert whose(restarted.records) == whose(before.records)
+    ids = [
+        {each.id for each in found.records if isinstance(each, NewsItem)}
+        for found in (before, restarted)
+    ]
+    assert ids[0] == ids[1]
+
+
+async def test_an_edited_title_of_another_carrier_makes_no_second_story(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    first, second = Feed("a.example", providers), Feed("b.example", providers)
+    first.stories["One story of all feeds"] = clock.now_ms - MINUTE_MS
+    async with asking(feed_row("a.example"), feed_row("b.example"), clock=clock) as opened:
         await opened.chains.ask(NEWS, 3.0)
-        clock.now_ms += 5 * MINUTE_MS
-        feed.stories["A story with a time"] = clock.now_ms - MINUTE_MS
+        first.stories = {"What came after it today": clock.now_ms}
+        link = "One-story-of-all-feeds"
+        for title in ("One story of all feeds", "One story of all feeds, and what it means"):
+            clock.now_ms += 6 * MINUTE_MS
+            second.stories, second.link = {title: clock.now_ms}, link
+            answer = await opened.chains.ask(NEWS, 3.0)
+            assert titles(answer.records)[0] == "What came after it today"
+            assert titles(answer.records)[1:] == ["One story of all feeds"]
+
+
+async def test_two_processes_that_hear_a_story_at_once_tell_the_same(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    names = ("a.example", "b.example")
+    for name in names:
+        Feed(name, providers).stories["One story of all feeds"] = clock.now_ms - MINUTE_MS
+    async with (
+        asking(feed_row(names[0]), clock=clock) as one,
+        asking(feed_row(names[1]), clock=clock) as other,
+    ):
+        answers = await asyncio.gather(one.chains.ask(NEWS, 3.0), other.chains.ask(NEWS, 3.0))
+    assert whose(answers[0].records) == whose(answers[1].records)
+
+
+async def test_the_same_title_two_days_later_is_another_story(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    first, second = Feed("a.example", providers), Feed("b.example", providers)
+    first.stories["What happened in crypto today"] = clock.now_ms
+    second.stories["Another story of the day"] = clock.now_ms
+    async with asking(feed_row("a.example"), feed_row("b.example"), clock=clock) as opened:
+        await opened.chains.ask(NEWS, 3.0)
+        clock.now_ms += 47 * 60 * MINUTE_MS
+        await opened.chains.ask(NEWS, 3.0)  # all still tell what they told
+        clock.now_ms += 2 * 60 * MINUTE_MS
+        second.stories["What happened in crypto today"] = clock.now_ms
         answer = await opened.chains.ask(NEWS, 3.0)
-    assert titles(answer.records) == ["A story with a time", "A story without any time"]
+    assert titles(answer.records).count("What happened in crypto today") == 2
 
 
 async def test_processes_share_what_feeds_have_told(
@@ -145,7 +235,7 @@ async def test_processes_share_what_feeds_have_told(
         clock.now_ms += 5 * MINUTE_MS
         await opened.chains.ask(NEWS, 3.0)
     assert titles(answer.records) == ["One story of today"]
-    assert feed.marks == [None, '"1"']
+    assert feed.marks == [None, feed.etag]
 
 
 async def test_there_is_no_answer_without_any_story(

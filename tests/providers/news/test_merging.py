@@ -5,10 +5,12 @@ from itertools import permutations
 from providers.assets import Assets
 from providers.news.cleaning import cleaned
 from providers.news.mentions import Mentions
-from providers.news.merging import SAME_TITLE_MS, merged, title_key
+from providers.news.merging import merged
 from providers.records import NewsItem
 from tests.providers.news.stories import HOUR_MS, NOW_MS, told
+from texts.titles import title_key
 
+SAME_TITLE_MS = 48 * HOUR_MS
 TITLE = "Brazil’s Petrobras uses Cardano to track fuel"
 
 
@@ -81,13 +83,20 @@ def test_short_titles_are_no_proof() -> None:
     assert len(stories(*items)) == 2
 
 
-def test_stories_come_newest_first_and_those_without_a_time_when_they_were_fetched() -> None:
+def test_stories_come_newest_first_and_those_without_a_time_last() -> None:
     items = [
         told("An old story of the day", url="https://a.com/1"),
         told("A story without any time", url="https://a.com/2", published_at_ms=None),
+        told(
+            "A story without a time that was seen before",
+            url="https://a.com/0",
+            published_at_ms=None,
+            fetched_at_ms=NOW_MS - HOUR_MS,
+        ),
         told("The newest story of all", url="https://a.com/3", published_at_ms=NOW_MS + 1),
     ]
-    assert [story.url[-1] for story in stories(*items)] == ["3", "2", "1"]
+    assert [story.url[-1] for story in stories(*items)] == ["3", "1", "2", "0"]
+    assert [found.published_at_ms for found in stories(*items)[2:]] == [None, None]
 
 
 def test_titles_are_compared_by_their_words() -> None:

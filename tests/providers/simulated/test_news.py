@@ -1,10 +1,10 @@
 """News of simulated feeds: one list of stories, each once, in plain text."""
 
 from providers.chain import Chains
-from providers.news.merging import title_key
 from providers.questions import Question
 from providers.records import NewsItem
 from tests.fixtures.simulator import Simulator
+from texts.titles import title_key
 
 NEWS = Question("news", ("*",))
 

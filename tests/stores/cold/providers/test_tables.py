@@ -1,5 +1,6 @@
 """What providers told comes back exactly, each reading once, in pages."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -134,6 +135,72 @@ async def test_stories_are_stored_once_and_edited_in_place(tables: ProviderTable
     (found,) = await tables.news.listed(NewsFilter())
     both = ("news/rss_coindesk", "news/rss_decrypt")
     assert found == replace(STORY, title="Edited", via=both, changed_at_ms=NOW + 9)
+
+
+def carried(place: int, **fields: Any) -> NewsRow:
+    """A story of one title, told by one of many publishers."""
+    told: dict[str, Any] = {
+        "id": f"{place:064x}", "title": "Ether falls as the market turns", "source": f"P{place}",
+        "url": f"https://p{place}.example/", "via": (f"news/p{place}",), "published_at_ms": NOW,
+    }  # fmt: skip
+    return replace(STORY, **told | fields)
+
+
+async def test_a_story_under_another_address_is_that_which_is_stored(
+    tables: ProviderTables,
+) -> None:
+    first = carried(1)
+    assert await tables.news.add([first]) == 1
+    later = carried(
+        2,
+        title="ETHER FALLS as the market turns!",
+        published_at_ms=NOW + DAY,
+        known_at_ms=NOW + DAY,
+        changed_at_ms=NOW + DAY,
+    )
+    for _ in range(2):
+        assert await tables.news.add([later]) == 0
+    via = ("news/p1", "news/p2")
+    assert await tables.news.listed(NewsFilter()) == [
+        replace(first, via=via, changed_at_ms=NOW + DAY)
+    ]
+
+
+@pytest.mark.parametrize("time_ms", [NOW + 2 * DAY, NOW - 2 * DAY])
+async def test_a_title_of_two_days_before_or_after_is_another_story(
+    tables: ProviderTables, time_ms: int
+) -> None:
+    assert await tables.news.add([carried(1)]) == 1
+    assert await tables.news.add([carried(2, published_at_ms=time_ms)]) == 1
+
+
+async def test_a_short_title_makes_no_two_stories_one(tables: ProviderTables) -> None:
+    assert await tables.news.add([carried(1, title="Market wrap")]) == 1
+    assert await tables.news.add([carried(2, title="Market wrap")]) == 1
+
+
+async def test_of_one_batch_the_earliest_stands(tables: ProviderTables) -> None:
+    assert await tables.news.add([carried(1), carried(2, published_at_ms=NOW - 1)]) == 1
+    (found,) = await tables.news.listed(NewsFilter())
+    assert (found.source, found.via) == ("P2", ("news/p1", "news/p2"))
+
+
+async def test_processes_that_store_one_story_at_once_store_it_once(
+    tables: ProviderTables, database_url: str
+) -> None:
+    """Each has a connection of its own, and each a story under another address."""
+    others = [Database(database_url) for _ in range(3)]
+    try:
+        stores = [tables, *(each.providers for each in others)]
+        added = await asyncio.gather(
+            *(each.news.add([carried(place)]) for place, each in enumerate(stores))
+        )
+    finally:
+        for each in others:
+            await each.aclose()
+    assert sorted(added) == [0, 0, 0, 1]
+    (found,) = await tables.news.listed(NewsFilter())
+    assert found.via == tuple(f"news/p{place}" for place in range(4))
 
 
 async def test_stories_by_asset_source_and_time_in_pages(tables: ProviderTables) -> None:
