@@ -19,6 +19,7 @@ _FRACTION_OF_A_SECOND: Final = re.compile(r"(\.[0-9]{6})[0-9]+")
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _BOM: Final = b"\xef\xbb\xbf"
 _GREATEST_EXPONENT: Final = 60  # no amount in any unit has so many digits
+_GREATEST_BLOCK: Final = 2**40  # the fastest chains make 10 a second: 3000 years
 _FIRST_MS: Final = 1_230_768_000_000  # 2009: nothing here is older than Bitcoin
 _LAST_MS: Final = 4_102_444_800_000  # 2100
 _LONGEST_SHOWN: Final = 60
@@ -107,6 +108,14 @@ def whole_of(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 256:
         raise BadValue(f"{shown(value)} is not a whole number")
     return value
+
+
+def block_of(value: Any) -> int | None:
+    """As whole_of; the number of a block, or of something in it."""
+    found = whole_of(value)
+    if found is not None and found > _GREATEST_BLOCK:
+        raise BadValue(f"{shown(value)} is not the number of a block")
+    return found
 
 
 def scaled_whole(value: Any, factor: int) -> int | None:

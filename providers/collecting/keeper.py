@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
+import structlog
+
+from database import DatabaseRefuses
 from providers.collecting.rows import (
     gas_row,
     news_row,
@@ -27,6 +30,9 @@ from timing.clock import now_ms
 _KEPT: Final = (Price, SentimentReading, NewsItem, GasPrice, ChainStats, WhaleTransfer)
 
 
+log = structlog.get_logger(__name__)
+
+
 class Keeper:
     """Stores records. All methods raise DatabaseUnavailable."""
 
@@ -34,11 +40,22 @@ class Keeper:
         self._tables = tables
 
     async def keep(self, records: Sequence[Record]) -> int:
-        """Stores those that were just fetched and that are kept at all; how many rows are new."""
-        known = now_ms()
+        """Stores those that were just fetched and that are kept at all; how many rows are new. One
+        that no column holds is logged and left out, so that it keeps no other from being stored."""
         fresh = [
             each for each in records if each.stale_since_ms is None and isinstance(each, _KEPT)
         ]
+        try:
+            return await self._keep(fresh)
+        except DatabaseRefuses as error:
+            if len(fresh) > 1:
+                return sum([await self.keep([each]) for each in fresh])
+            for each in fresh:
+                log.warning("provider_record_refused", resource=each.resource, error=str(error))
+            return 0
+
+    async def _keep(self, fresh: Sequence[Record]) -> int:
+        known = now_ms()
         tables = self._tables
         prices = [price_row(each, known) for each in fresh if isinstance(each, Price)]
         readings = [

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from database import DatabaseRefuses
 from providers.collecting.collected import Collected
 from providers.collecting.rows import whale_row
 from providers.errors import InvalidQuestion, NoAnswer, ProviderError
@@ -68,4 +69,7 @@ class WhaleRounds:
                 changed_at_ms=now,
             )
         rows = [whale_row(each, now) for each in scan.transfers]
-        return len(rows), await self._transactions.add(rows, moved), None
+        try:
+            return len(rows), await self._transactions.add(rows, moved), None
+        except DatabaseRefuses as error:
+            return 0, 0, str(error)

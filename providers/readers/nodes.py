@@ -5,7 +5,7 @@ from statistics import median_low
 from typing import Any, Final
 
 from providers.errors import ErrorClass
-from providers.exact import BadValue, shown, time_ms, whole_of
+from providers.exact import BadValue, block_of, shown, time_ms, whole_of
 from providers.networks import network_of
 from providers.readers.asked import Asked
 from providers.readers.fields import LEVELS
@@ -64,7 +64,7 @@ def read_fees(body: bytes, asked: Asked) -> list[Record]:
 def _fees(row: Row) -> GasPrice:
     history = row.document
     base_fees = _all_whole(history.get("baseFeePerGas"))
-    oldest = whole_of(history.get("oldestBlock"))
+    oldest = block_of(history.get("oldestBlock"))
     if not base_fees or oldest is None:
         raise BadValue("the fee history has no base fee, or no block")
     base_fee = base_fees[-1]
@@ -99,7 +99,7 @@ def read_head(body: bytes, asked: Asked) -> list[Record]:
 
 def _head(row: Row) -> ChainStats:
     block = row.document
-    height, time = whole_of(block.get("number")), time_ms(block.get("timestamp"), "hex_s")
+    height, time = block_of(block.get("number")), time_ms(block.get("timestamp"), "hex_s")
     if height is None or time is None:
         raise BadValue("the block has no number, or no time")
     metrics: dict[str, Metric] = {}

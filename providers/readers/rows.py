@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from providers.exact import BadValue, decimal_of, divided, is_none, shown, time_ms, whole_of
+from providers.exact import (
+    BadValue,
+    block_of,
+    decimal_of,
+    divided,
+    is_none,
+    shown,
+    time_ms,
+    whole_of,
+)
 from providers.naming import Named, named
 from providers.paths import NO_VALUES, as_text, path_of
 from providers.readers.asked import Asked
@@ -50,6 +59,10 @@ class Row:
     def whole(self, key: str) -> int | None:
         value, _ = self.raw(key)
         return whole_of(value)
+
+    def block(self, key: str) -> int | None:
+        value, _ = self.raw(key)
+        return block_of(value)
 
     def text(self, key: str) -> str | None:
         value, _ = self.raw(key)

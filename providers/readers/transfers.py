@@ -11,13 +11,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from providers.assets import Asset
-from providers.exact import BadValue, positive, shown, time_ms, times, whole_of
+from providers.exact import BadValue, block_of, positive, shown, time_ms, times, whole_of
 from providers.naming import decimals_of, named
 from providers.readers.asked import Asked
 from providers.readers.explorers import etherscan_document, tron_base58
 from providers.readers.values import smallest_units
 from providers.records import Record, WhaleTransfer
 
+_LONGEST_HASH: Final = 128
 _CONFIRMATIONS: Final = 12
 _TYPES: Final = ("transfer", "mint", "burn", "lock", "unlock", "freeze", "unfreeze")
 
@@ -40,7 +41,7 @@ def _token_transfer(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTransf
             amount_raw=_needed(item.get("value")),
             senders=(str(item["from"]),),
             receivers=(str(item["to"]),),
-            block=whole_of(item.get("blockNumber")),
+            block=block_of(item.get("blockNumber")),
             time_ms=time_ms(item.get("timeStamp"), "s"),
             confirmed=(whole_of(item.get("confirmations")) or 0) >= _CONFIRMATIONS,
         )
@@ -66,7 +67,7 @@ def _tron_transfer(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTransfe
             amount_raw=_needed(item.get("quant")),
             senders=(tron_base58(item.get("from_address")),),
             receivers=(tron_base58(item.get("to_address")),),
-            block=whole_of(item.get("block")),
+            block=block_of(item.get("block")),
             time_ms=time_ms(item.get("block_ts"), "ms"),
             confirmed=item.get("confirmed") is True,
         )
@@ -105,7 +106,7 @@ def _whale_transfers(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTrans
             receivers=_addresses(outputs),
             sender_owner=_owner(inputs),
             receiver_owner=_owner(outputs),
-            block=whole_of(item.get("height")),
+            block=block_of(item.get("height")),
             time_ms=time_ms(item.get("timestamp"), "s"),
             confirmed=True,
         )
@@ -138,13 +139,13 @@ def _bitquery_transfer(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTra
             "value_usd": value_usd,
             "price_source": None if value_usd is None else asked.resource.provider.id,
         },
-        index=whole_of(transfer.get("Index")) or 0,
+        index=block_of(transfer.get("Index")) or 0,
         type="transfer",
         contract=contract,
         amount_raw=_needed(smallest_units(transfer.get("Amount"), decimals)),
         senders=(str(transfer["Sender"]),),
         receivers=(str(transfer["Receiver"]),),
-        block=whole_of(block.get("Number")),
+        block=block_of(block.get("Number")),
         time_ms=time_ms(block.get("Time"), "iso"),
         confirmed=False,
     )
@@ -189,7 +190,7 @@ def _numbered(found: list[WhaleTransfer]) -> Iterator[WhaleTransfer]:
 
 
 def _parts(asked: Asked, chain: str, tx_hash: Any, asset: str, decimals: int) -> dict[str, Any]:
-    if not isinstance(tx_hash, str) or not tx_hash:
+    if not isinstance(tx_hash, str) or not 0 < len(tx_hash) <= _LONGEST_HASH:
         raise BadValue(f"{shown(tx_hash)} is not a transaction")
     return {
         **asked.common(None),

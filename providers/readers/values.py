@@ -96,7 +96,7 @@ def gas_of(row: Row) -> GasPrice | None:
         **row.asked.common(row.time("as_of")),
         chain=chain,
         chain_id=networks()[chain].chain_id,
-        block=row.whole("block"),
+        block=row.block("block"),
         **fees,
     )
 
@@ -110,7 +110,7 @@ def stats_of(row: Row) -> ChainStats | None:
             raise BadValue(f"{name} is {value}")
         if value is not None:
             metrics[name] = Metric(value=value, unit=field.unit or "1")
-    height, head_time_ms = row.whole("height"), row.time("head_time")
+    height, head_time_ms = row.block("height"), row.time("head_time")
     if height == 0:
         raise BadValue("a height of 0 is none")
     if height is None and head_time_ms is None and not metrics:
@@ -135,7 +135,7 @@ def balance_of(row: Row) -> Balance | None:
     spent = row.whole("minus") or 0
     if spent > raw:
         raise BadValue(f"more was spent ({spent}) than received ({raw})")
-    return balance(row, raw - spent, row.whole("block"))
+    return balance(row, raw - spent, row.block("block"))
 
 
 def smallest_units(value: Any, decimals: int) -> int | None:

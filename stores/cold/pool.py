@@ -46,6 +46,9 @@ _NO_WRITES_TEXT: Final = "the database takes no writes"
 DENIED_TEXT: Final = "the database denies its user"
 # Reasons that last until somebody acts, whatever else works.
 LASTING_TEXTS: Final = (_NO_WRITES_TEXT, DENIED_TEXT)
+# Values that no column holds: they will be refused again. A parameter of the server's own is none.
+_REFUSED: Final = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+_NO_VALUE: Final = asyncpg.InvalidParameterValueError
 _ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -65,6 +68,10 @@ class DatabaseUnavailable(Exception):
 
 class DatabaseHangs(DatabaseUnavailable):
     """There was no answer within the deadline, or no connection."""
+
+
+class DatabaseRefuses(DatabaseUnavailable):
+    """It is there, and does not take these values, whenever they are brought."""
 
 
 class Session(Protocol):
@@ -280,9 +287,9 @@ class DatabasePool:
                 f"{DENIED_TEXT} a right: {self._without_password(error)}"
             ) from error
         except _ERRORS as error:
-            raise DatabaseUnavailable(
-                f"the database failed: {self._without_password(error)}"
-            ) from error
+            refused = isinstance(error, _REFUSED) and not isinstance(error, _NO_VALUE)
+            kind = DatabaseRefuses if refused else DatabaseUnavailable
+            raise kind(f"the database failed: {self._without_password(error)}") from error
 
     def _without_password(self, error: BaseException) -> str:
         # What is told is cut after the password was hidden, so that no half of it is left.

@@ -8,6 +8,7 @@ import pytest
 from providers.exact import (
     BadValue,
     NotJson,
+    block_of,
     decimal_of,
     divided,
     json_of,
@@ -133,3 +134,14 @@ def test_times(value: Any, unit: str, ms: int) -> None:
 def test_times_in_another_unit_are_refused(value: Any, unit: str) -> None:
     with pytest.raises(BadValue):
         time_ms(value, unit)
+
+
+@pytest.mark.parametrize(("value", "number"), [("0x1e8480", 2_000_000), (978_398, 978_398)])
+def test_numbers_of_blocks(value: Any, number: int) -> None:
+    assert block_of(value) == number
+
+
+@pytest.mark.parametrize("value", ["0xffffffffffffffff", 1_795_185_441_250, "1" * 40])
+def test_what_is_no_number_of_a_block_is_refused(value: Any) -> None:
+    with pytest.raises(BadValue, match="is not the number of a block"):
+        block_of(value)
