@@ -79,18 +79,19 @@ class ChainFigures:
         rows: Sequence[tuple[GasRow | StatsRow, tuple[Any, ...]]],
     ) -> int:
         async def write(connection: Connection) -> int:
-            chains = [row.chain for row, _ in rows]
+            asked = sorted({(row.chain, row.source) for row, _ in rows})
             said = {
                 (each["chain"], each["source"]): (each["number"], each["what"])
-                for each in await connection.fetch(last, chains)
+                for each in await connection.fetch(last, *map(list, zip(*asked, strict=True)))
             }
             number = list(types).index("block" if "block" in types else "height")
             what = list(types).index("fees" if "fees" in types else "metrics")
-            new = [
-                values
-                for row, values in rows
-                if said.get((row.chain, row.source)) != (values[number], values[what])
-            ]
+            new = []
+            for row, values in sorted(rows, key=lambda each: each[0].timestamp_ms):
+                says = values[number], values[what]
+                if said.get((row.chain, row.source)) != says:
+                    said[row.chain, row.source] = says
+                    new.append(values)
             encoding = await encoding_of(connection)
             return await insert_new(connection, table, types, new, encoding=encoding)
 
@@ -116,11 +117,14 @@ def _stats_values(row: StatsRow) -> tuple[Any, ...]:
     )
 
 
-_LAST_GAS: Final = """
-    SELECT DISTINCT ON (chain, source) chain, source, block AS number, fees::text AS what
-    FROM gas_prices WHERE chain = ANY($1::text[]) ORDER BY chain, source, timestamp DESC
+# The last one of each by the primary key, newest first, however many there are.
+_LAST: Final = """
+    SELECT asked.chain, asked.source, last.*
+    FROM unnest($1::text[], $2::text[]) AS asked(chain, source) CROSS JOIN LATERAL (
+        SELECT {number} AS number, {what}::text AS what FROM {table} AS told
+        WHERE told.chain = asked.chain AND told.source = asked.source
+        ORDER BY told.timestamp DESC LIMIT 1
+    ) AS last
 """
-_LAST_STATS: Final = """
-    SELECT DISTINCT ON (chain, source) chain, source, height AS number, metrics::text AS what
-    FROM blockchain_stats WHERE chain = ANY($1::text[]) ORDER BY chain, source, timestamp DESC
-"""
+_LAST_GAS: Final = _LAST.format(number="block", what="fees", table="gas_prices")
+_LAST_STATS: Final = _LAST.format(number="height", what="metrics", table="blockchain_stats")

@@ -77,7 +77,13 @@ class MarketPrices:
         async def write(connection: Connection) -> int:
             unstated = [row for row in rows if not row.stated]
             known = await _last_unstated(connection, unstated) if unstated else {}
-            new = [row for row in rows if row.stated or known.get(_key(row)) != row.price]
+            new = []
+            for row in sorted(rows, key=lambda row: row.timestamp_ms):
+                if row.stated:
+                    new.append(row)
+                elif known.get(_key(row)) != row.price:
+                    known[_key(row)] = row.price
+                    new.append(row)
             encoding = await encoding_of(connection)
             values = [_values(row) for row in new]
             return await insert_new(connection, "market_prices", _TYPES, values, encoding=encoding)

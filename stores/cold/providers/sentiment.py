@@ -70,12 +70,12 @@ class SentimentMetrics:
                 )
                 for each in last
             }
-            new = [
-                row
-                for row in rows
-                if said.get((row.metric, row.asset))
-                != (row.timestamp_ms // _DAY_MS, row.value, row.label)
-            ]
+            new = []
+            for row in sorted(rows, key=lambda row: row.timestamp_ms):
+                says = (row.timestamp_ms // _DAY_MS, row.value, row.label)
+                if said.get((row.metric, row.asset)) != says:
+                    said[row.metric, row.asset] = says
+                    new.append(row)
             encoding = await encoding_of(connection)
             return await insert_new(
                 connection, "sentiment_metrics", _TYPES, list(map(_values, new)), encoding=encoding

@@ -98,6 +98,25 @@ async def test_a_price_without_a_stamp_is_stored_when_it_says_something_new(
     assert await tables.prices.add([replace(first, **later)]) == stored
 
 
+async def test_what_says_the_same_is_stored_once_though_it_comes_together(
+    tables: ProviderTables,
+) -> None:
+    """As after an outage of the database, when all that waited is stored at once."""
+
+    def at(row: Any, *minutes: int, **change: Any) -> list[Any]:
+        return [replace(row, timestamp_ms=NOW + each * 60_000, **change) for each in minutes]
+
+    unstated = replace(PRICE, stated=False)
+    other = at(unstated, 5, price=Decimal(1))
+    assert await tables.prices.add(at(unstated, 4, 3, 0, 1) + other + at(unstated, 7, 6)) == 3
+    listed = await tables.prices.listed(PriceFilter(symbol="btc"))
+    assert [(row.timestamp_ms - NOW) // 60_000 for row in listed] == [0, 5, 6]
+    cmc = replace(READING, metric="fear_greed_cmc")
+    assert await tables.sentiment.add(at(cmc, 2, 0, 1)) == 1
+    assert await tables.chains.add_gas(at(GAS, 2, 1) + at(GAS, 3, block=21_000_001)) == 2
+    assert await tables.chains.add_stats(at(STATS, 2, 1) + at(STATS, 3, height=900_001)) == 2
+
+
 async def test_prices_in_pages(tables: ProviderTables) -> None:
     rows = [replace(PRICE, timestamp_ms=NOW + i // 3, source=f"s{i % 3}") for i in range(10)]
     assert await tables.prices.add(rows[::-1]) == 10
