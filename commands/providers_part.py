@@ -13,6 +13,7 @@ from commands.composition import holder_name, open_parts
 from commands.providers_registry import read_registry
 from config import Settings
 from database import Database, DatabaseUnavailable
+from logging_setup import OutageLog
 from providers import assets
 from providers.access import Access, used_here
 from providers.alert_log import AlertLog
@@ -44,8 +45,11 @@ async def open_providers(
     settings: Settings,
     store: HotStore,
     database: Database,
+    *,
+    switches_again_s: float = 60.0,
 ) -> AsyncIterator[OpenProviders | None]:
-    """None where PROVIDERS=off. What the settings name is checked before (check_providers)."""
+    """None where PROVIDERS=off. What the settings name is checked before (check_providers).
+    `switches_again_s`: between two looks at what operators have switched."""
     if settings.providers == "off":
         yield None
         return
@@ -74,7 +78,7 @@ async def open_providers(
         stop, switched = asyncio.Event(), asyncio.Event()
         works = (attempts.run, kept.run, alerts.run, chains.probes.run)
         running = [asyncio.create_task(each(stop)) for each in works]
-        switching = asyncio.create_task(_switch_again(chains, database, switched))
+        switching = asyncio.create_task(_switch_again(chains, database, switched, switches_again_s))
         try:
             async with used_here(Access(chains, registry, keeper)):
                 yield OpenProviders(ProviderParts(registry, known, chains, kept), service, switched)
@@ -84,14 +88,22 @@ async def open_providers(
             await asyncio.wait((*running, switching))
 
 
-async def _switch_again(chains: Chains, database: Database, done: asyncio.Event) -> None:
-    """What operators have switched holds although the hot store was emptied."""
-    try:
-        for resource, on in (await database.providers.conduct.switches()).items():
-            await chains.client.gate.switch(resource, on)
-        done.set()
-    except (DatabaseUnavailable, StoreUnavailable) as error:
-        log.warning("provider_switches_not_read", error=str(error))
+async def _switch_again(
+    chains: Chains, database: Database, done: asyncio.Event, every_s: float
+) -> None:
+    """What operators have switched holds, whenever the hot store is emptied. `done` is set after
+    the first time."""
+    outage = OutageLog(log, "provider_switches_not_read", "provider_switches_read_again")
+    while True:
+        try:
+            for resource, on in (await database.providers.conduct.switches()).items():
+                await chains.client.gate.switch(resource, on)
+        except (DatabaseUnavailable, StoreUnavailable) as error:
+            outage.failed(error)
+        else:
+            outage.recovered()
+            done.set()
+        await asyncio.sleep(every_s)
 
 
 @contextlib.asynccontextmanager

@@ -2,11 +2,13 @@
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 
 from commands.composition import open_parts
 from commands.providers_part import open_api_parts, open_providers
 from commands.providers_registry import check_providers
 from config import Settings, SettingsError, load_settings
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
 
 
@@ -62,6 +64,29 @@ async def test_what_an_operator_switched_off_stays_off_in_an_empty_hot_store(
             await providers.switched.wait()
             (member,) = await chains.client.look([row])
     assert member.switched is False
+
+
+async def test_what_an_operator_switched_off_stays_off_when_the_hot_store_is_emptied_later(
+    settings: Settings, redis_url: str
+) -> None:
+    async with (
+        open_parts(settings, "test") as parts,
+        open_providers(settings, parts.store, parts.database, switches_again_s=0.05) as providers,
+        Redis.from_url(redis_url) as hot,
+    ):
+        assert providers is not None
+        await providers.switched.wait()
+        await parts.database.providers.conduct.switch("news/rss_decrypt", False, at_ms=1, by="t")
+        client = providers.parts.chains.client
+        row = providers.parts.registry.resource("news/rss_decrypt")
+
+        async def is_off() -> bool:
+            (member,) = await client.look([row])
+            return member.switched is False
+
+        await until(is_off)
+        assert await hot.delete("provider:switches") == 1
+        await until(is_off)
 
 
 async def test_nothing_is_opened_where_they_are_off(redis_url: str, database_url: str) -> None:
