@@ -47,7 +47,8 @@ end
 # Reply: verdict (ok, permit, forced, budget, open, or the class for which it is out), until.
 _ADMIT: Final = f"""{BREAKER_LUA}{BUDGET_LUA}{_NOW}
 local function bar(verdict, till)
-  redis.call('HINCRBY', KEYS[3], 'skipped:' .. verdict, 1)
+  local reason = verdict == 'budget' and 'no_budget' or 'out'
+  redis.call('HINCRBY', KEYS[3], 'skipped:' .. reason, 1)
   redis.call('PEXPIRE', KEYS[3], {KEPT_MS})
   return {{verdict, math.floor(till)}}
 end

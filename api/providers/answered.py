@@ -1,7 +1,6 @@
 """Answers of providers as JSON: exact numbers, who answered, how old it is; and why nobody did."""
 
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -9,10 +8,8 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from api.answers import RETRY, Answer, Body, Header, problem
-from api.documents.query import invalid
 from api.parts import ProviderParts
 from api.providers.client_calls import TooManyCalls
-from providers.answers import Answer as Told
 from providers.errors import InvalidQuestion, NoAnswer, Tried
 from providers.records import (
     Balance,
@@ -122,15 +119,6 @@ def attribution_of(provider: Provider | None) -> dict[str, Any] | None:
     return {"text": provider.attribution, "url": provider.attribution_url}
 
 
-def missing_of(answer: Told) -> list[dict[str, Any]]:
-    """The subjects that nobody answered."""
-    return [{"subject": each} for each in answer.missing]
-
-
-def invalid_text(name: str, message: str) -> dict[str, Any]:
-    return invalid("value", name, message)
-
-
 def _fields(record: Record) -> dict[str, Any]:
     match record:
         case Price():
@@ -231,13 +219,9 @@ def _whale(transfer: WhaleTransfer) -> dict[str, Any]:
     }
 
 
-def amount(raw: int, decimals: int) -> Decimal:
-    """In whole coins, exactly, without an exponent."""
+def amount(raw: int, decimals: int) -> msgspec.Raw:
+    """In whole coins, exactly, as a JSON number without an exponent."""
     digits = f"{abs(raw):0{decimals + 1}d}"
     sign = "-" if raw < 0 else ""
     whole, part = (digits[:-decimals], digits[-decimals:]) if decimals else (digits, "")
-    return Decimal(f"{sign}{whole}.{part}" if part else f"{sign}{whole}")
-
-
-def levels_of(answer: Told) -> Mapping[str, str]:
-    return {subject: level.name.lower() for subject, level in answer.levels.items()}
+    return msgspec.Raw(f"{sign}{whole}.{part}" if part else f"{sign}{whole}")

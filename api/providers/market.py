@@ -181,7 +181,7 @@ def build_market() -> APIRouter:
                 "missing": answer.missing,
                 "tried": told_tried(answer.tried),
             },
-            shown.cache_control(request, answer.records),
+            shown.cache_control(request, answer.records if not answer.missing else ()),
         )
 
     return router

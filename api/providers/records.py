@@ -16,6 +16,7 @@ from api.state import RequestParts
 from api.workers.asking import asked
 from providers import assets
 from providers.assets import UnknownAsset
+from providers.records import MARKET
 from stores.cold.providers.news import NewsFilter, NewsRow
 from stores.cold.providers.prices import PriceFilter, PriceRow
 from stores.cold.providers.sentiment import SentimentFilter, SentimentRow
@@ -167,7 +168,9 @@ async def read_price_records(request: Request, parts: Parts, symbol: str) -> Res
 
 
 def _symbol(name: str) -> str:
-    """The asset's id; another name is nobody's, and has no rows."""
+    """The asset's id, or MARKET; another name is nobody's, and has no rows."""
+    if name.upper() == MARKET:
+        return MARKET
     try:
         return assets.load().find(name).id
     except UnknownAsset:

@@ -64,7 +64,7 @@ def build_resources(tokens: Tokens) -> APIRouter:
     @router.get(
         "/api/hierarchy/usage-stats",
         response_model=UsageStats,
-        responses=responses(404),
+        responses=responses(404, 422),
         summary="How resources were used",
         name="get_usage_stats",
     )
@@ -103,7 +103,7 @@ def build_resources(tokens: Tokens) -> APIRouter:
     @router.get(
         f"{PATH}/{{id:resource}}",
         response_model=Resources,
-        responses=responses(404),
+        responses=responses(404, 422),
         summary="One resource, provider or chain",
         name="get_provider",
     )

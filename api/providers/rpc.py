@@ -15,7 +15,7 @@ from api.state import RequestAsking
 from api.tokens import Tokens, read_token_of
 from providers.networks import Network
 from providers.rpc.methods import methods_of
-from providers.rpc.serving import MOST_CALLS, serve
+from providers.rpc.serving import MOST_CALLS, calls_in, serve
 
 _PATH: Final = "/api/rpc/{chain}"
 _CALL: Final[dict[str, Any]] = {
@@ -65,7 +65,7 @@ def build_rpc(tokens: Tokens) -> APIRouter:
         set."""
         body = await read_body(request)
         network = _with_nodes(asking, chain)
-        calls = max(1, min(MOST_CALLS, body.count(b'"method"')))
+        calls = max(1, calls_in(body))
         if not asking.calls.take(request.scope, calls):
             raise asking.calls.refusal(request.scope)
         reply = await serve(asking.parts.chains.nodes, network.id, body)

@@ -71,6 +71,12 @@ async def serve(
     )
 
 
+def calls_in(body: bytes) -> int:
+    """How many calls `serve` would answer."""
+    requests, _ = _requests(body)
+    return len(requests)
+
+
 def _requests(body: bytes) -> tuple[list[Any], bool]:
     """The calls of a body, and whether it is one alone. None where there are none, or too many."""
     if len(body) > LARGEST_BODY:

@@ -215,7 +215,7 @@ async def test_budgets_are_kept_and_the_next_is_asked(
         await opened.chains.ask(prices("btc"), 3)
         answer = await opened.chains.ask(prices("eth"), 3)
         usage = await opened.chains.usage.read([limited.id])
-        assert dict(usage[limited.id].skipped) == {"budget": 1}
+        assert dict(usage[limited.id].skipped) == {"no_budget": 1}
     assert answer.served_by == {"eth": TWO.id}
     assert [(each.resource, each.skipped) for each in answer.tried] == [(limited.id, "no_budget")]
 

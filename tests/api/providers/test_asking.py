@@ -1,6 +1,7 @@
 """Prices, news, sentiment, fees, statistics, transfers, balances and nodes, as clients ask them."""
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -108,6 +109,8 @@ async def test_chains_whales_and_balances(provider_api: ServedApi) -> None:
     assert balance["amount"] == Decimal(balance["raw"]).scaleb(-18)
     _, headers, _ = await get(provider_api, f"/api/balance/ethereum/{ZERO}")
     assert headers["cache-control"] == "no-store"
+    _, _, body = await get(provider_api, f"/api/balance/bsc/{ZERO}")
+    assert re.search(rb'"amount":[0-9]+\.[0-9]{18},', body)  # also where it is 0 or little
 
 
 async def test_nodes_are_read_by_one_call_or_a_batch(provider_api: ServedApi) -> None:
@@ -232,6 +235,24 @@ async def test_a_client_causes_as_many_calls_as_it_may(
     assert (await ask(api, "GET", "/api/news"))[0] == 200
     call = {"jsonrpc": "2.0", "id": 7, "method": "eth_blockNumber", "params": []}
     assert (await ask(api, "POST", "/api/rpc/ethereum", call))[0] == 429
+
+
+async def test_calls_of_a_batch_are_counted_however_they_are_written(
+    redis_url: str, database_url: str, imitated: Simulator, start_api: StartApi
+) -> None:
+    api = await start_api(
+        redis_url=redis_url,
+        dsn=database_url,
+        providers_base_url=imitated.base_url,
+        max_provider_calls_per_client=20,
+    )
+    call = '{"jsonrpc": "2.0", "id": 7, "m\\u0065thod": "eth_blockNumber", "params": []}'
+    batch = f"[{', '.join([call] * 12)}]".encode()
+    statuses = []
+    for _ in range(2):
+        async with api.http.post("/api/rpc/ethereum", data=batch) as response:
+            statuses.append(response.status)
+    assert statuses == [200, 429]
 
 
 async def test_where_providers_are_off_their_routes_say_so(native_api: ServedApi) -> None:

@@ -109,6 +109,8 @@ async def test_sentiment_day_by_day(kept_api: ServedApi) -> None:
     assert found[0][0]["scale"] == [0, 100]
     _, _, answer = await ask(kept_api, "GET", "/api/historical/sentiment?metric=another")
     assert answer == {"sentiment": [], "next": None}
+    _, _, answer = await ask(kept_api, "GET", "/api/historical/sentiment?asset=market&limit=1")
+    assert answer["sentiment"][0]["asset"] == "MARKET"
 
 
 async def test_news_by_cursor_and_by_offset(kept_api: ServedApi) -> None:
