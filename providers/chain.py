@@ -184,7 +184,9 @@ class Chains:
         }
         skips = [(each.resource, each.skipped or "out") for each in lineup.skipped]
         self.usage.count(question.chain, counts, skips)
-        self._alert(question.chain, tried, bool(found or witnesses.doubted))
+        # Where one index was asked for, whoever tells another may live.
+        answered = bool(found or witnesses.doubted or question.option("metric"))
+        self._alert(question.chain, tried, answered)
         answer = _answer_of(question, fresh | found | usable, tried)
         if not answer.served_by:
             raise NoAnswer(str(question), tried)
