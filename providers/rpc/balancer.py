@@ -24,9 +24,10 @@ HEADS_FRESH_S: Final = 30.0  # for so long what was seen of the heads holds
 @dataclass(slots=True)
 class Node:
     """`head`: how far it was when nodes were last compared, None if it never was; `behind`: how
-    many blocks behind the others then. `verified`: it has said that it is of this chain.
-    `lacks`: until when a method, that it did not have, is asked of others first. `switched`: on or
-    off by an operator, None where it is as its row says."""
+    many blocks behind the others then; `late`: its newest block was old by the clock. `verified`:
+    it has said that it is of this chain. `lacks`: until when a method, that it did not have, is
+    asked of others first. `switched`: on or off by an operator, None where it is as its row says.
+    """
 
     resource: Resource
     score: float = BEST_SCORE
@@ -35,6 +36,7 @@ class Node:
     excluded_until_s: float = 0.0
     head: int | None = None
     behind: int = 0
+    late: bool = False
     seen_at_s: float = 0.0
     verified: bool = False
     lacks: dict[str, float] = field(default_factory=dict)
@@ -111,16 +113,21 @@ class RPCLoadBalancer:
     def compared(self, heads: Mapping[str, int], late: Collection[str] = ()) -> None:
         """Tells how far nodes are that were asked at the same time. `late`: those whose newest
         block is old by the clock. The middle one of the others counts (of two, the further), so
-        that a single one that lies changes nothing among three."""
+        that a single one that lies changes nothing among three; and no chain goes back to before
+        what other nodes had told a moment ago."""
         if not heads:
             return
         trusted = [head for id_, head in heads.items() if id_ not in late] or list(heads.values())
-        middle = sorted(trusted)[len(trusted) // 2]
+        known = {id_: head for id_, head in self.heads().items() if id_ not in heads}
+        before = list(known.values())
+        some_in_time = len(late) < len(heads) or not all(self._nodes[id_].late for id_ in known)
+        middle = max(map(_middle, (each for each in (trusted, before) if each)))
         now_s = self._clock.monotonic_s()
         for id_, head in heads.items():
             node = self._nodes[id_]
             node.head, node.behind, node.seen_at_s = head, middle - head, now_s
-            if id_ in late and len(late) < len(heads):
+            node.late = id_ in late
+            if node.late and some_in_time:
                 node.behind = max(node.behind, self.most_behind)
 
     def heads(self, seen_s: float = HEADS_FRESH_S) -> dict[str, int]:
@@ -134,6 +141,14 @@ class RPCLoadBalancer:
             and now_s - node.seen_at_s <= seen_s
             and abs(node.behind) < self.most_behind
         }
+
+    def is_placed(self, node: Node) -> bool:
+        """Whether it was compared with others lately."""
+        return self._is_fresh(node, self._clock.monotonic_s())
+
+    def keeps_up(self, node: Node) -> bool:
+        """Whether it is neither behind nor far ahead of the others, as far as is known."""
+        return self._keeps_up(node, self._clock.monotonic_s())
 
     def is_behind(self, node_id: str) -> bool:
         """Whether what it tells is old, as far as is known."""
@@ -185,3 +200,7 @@ class RPCLoadBalancer:
     def _score(self, node: Node, now_s: float) -> float:
         forgiven: float = 0.5 ** (max(0.0, now_s - node.scored_at_s) / _HALF_LIFE_S)
         return BEST_SCORE - (BEST_SCORE - node.score) * forgiven
+
+
+def _middle(heads: Sequence[int]) -> int:
+    return sorted(heads)[len(heads) // 2]

@@ -1,7 +1,7 @@
 """Heads: how far the nodes of a chain are, asked of several at once, and that they are of it."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from itertools import chain as chained
 from itertools import repeat
@@ -14,7 +14,7 @@ from providers.gate import Skipped
 from providers.networks import Family, networks
 from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked, head_of, number_of
-from providers.rpc.facts import facts_of, head_call
+from providers.rpc.facts import HeadCall, facts_of, head_call
 from providers.rpc.racing import end_sooner, in_turn
 from providers.rpc.verdicts import Overtaken, judged
 from stores.hot.store import StoreUnavailable
@@ -50,48 +50,76 @@ class Heads:
             if self._are_known(balancer, seen_s):
                 return
             await self._look(balancer)
-            limit_s = min(_COMPARING_S, within_s)
-            deadline_s = self._caller.clock.monotonic_s() + limit_s
-            heads: dict[str, int] = {}
-            late: set[str] = set()
-            silent: set[str] = set()
+            order = [node.resource.id for node in balancer.order_of_fit()]
+            await self._ask(balancer, call, order, min(_COMPARING_S, within_s))
 
-            async def ask(node_id: str) -> tuple[int, int | None]:
-                silent.add(node_id)
-                node = balancer.node(node_id)
-                left_s = max(0.05, deadline_s - self._caller.clock.monotonic_s())
-                await self.verify(balancer, node, left_s)
-                answer = await asked(self._caller, node, call.method, call.params, left_s)
-                return head_of(answer, node)
+    async def place(self, balancer: RPCLoadBalancer, node: Node, within_s: float) -> None:
+        """Asks a node how far it is, and some others of which that is not known either, unless it
+        was compared lately: what it tells may be old. Raises ProviderError if it does not say."""
+        call = head_call(balancer.chain)
+        if call is None or balancer.is_placed(node):
+            return
+        async with self._comparing.setdefault(balancer.chain, asyncio.Lock()):
+            if balancer.is_placed(node):
+                return
+            id_ = node.resource.id
+            fit = balancer.order_of_fit()
+            others = [e.resource.id for e in fit if e is not node and not balancer.is_placed(e)]
+            limit_s = min(_COMPARING_S, within_s / 2)
+            failed = await self._ask(balancer, call, [id_, *others][:_COMPARED], limit_s)
+        if not balancer.is_placed(node):
+            raise failed.get(id_) or ProviderError(
+                ErrorClass.TRANSIENT, f"{id_}: it has not told how far it is in {limit_s:.1f} s"
+            )
 
-            try:
-                async with asyncio.timeout(limit_s) as limit:
-                    asking = in_turn(
-                        [node.resource.id for node in balancer.order_of_fit()],
-                        ask,
-                        at_once=_COMPARED,
-                        waits=chained((_PATIENCE[0] * limit_s,), repeat(_PATIENCE[1] * limit_s)),
-                        left=self._overtaken.keep(balancer),
-                    )
-                    async with aclosing(asking) as ends:
-                        async for node_id, ended in ends:
-                            silent.discard(node_id)
-                            if isinstance(ended, ProviderError | Skipped):
-                                judged(balancer, balancer.node(node_id), ended, self._caller.clock)
-                                continue
-                            heads[node_id] = ended[0]
-                            if self._is_late(balancer.chain, ended[1]):
-                                late.add(node_id)
-                            if len(heads) - len(late) == _COMPARED:
-                                break
-                            in_time = [heads[id_] for id_ in heads if id_ not in late]
-                            if len(in_time) == 2 and _are_close(in_time, balancer):
-                                end_sooner(limit, _GRACE_S)
-            except TimeoutError:
-                if len(heads) - len(late) < 2:
-                    for node_id in silent:
-                        balancer.bar(node_id, _SILENT_S)
-            balancer.compared(heads, late)
+    async def _ask(
+        self, balancer: RPCLoadBalancer, call: HeadCall, order: Sequence[str], limit_s: float
+    ) -> dict[str, ProviderError | Skipped]:
+        """Compares the heads of the first nodes of the order that tell them; why others did not."""
+        deadline_s = self._caller.clock.monotonic_s() + limit_s
+        heads: dict[str, int] = {}
+        late: set[str] = set()
+        silent: set[str] = set()
+        failed: dict[str, ProviderError | Skipped] = {}
+
+        async def ask(node_id: str) -> tuple[int, int | None]:
+            silent.add(node_id)
+            node = balancer.node(node_id)
+            left_s = max(0.05, deadline_s - self._caller.clock.monotonic_s())
+            await self.verify(balancer, node, left_s)
+            answer = await asked(self._caller, node, call.method, call.params, left_s)
+            return head_of(answer, node)
+
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                asking = in_turn(
+                    order,
+                    ask,
+                    at_once=_COMPARED,
+                    waits=chained((_PATIENCE[0] * limit_s,), repeat(_PATIENCE[1] * limit_s)),
+                    left=self._overtaken.keep(balancer),
+                )
+                async with aclosing(asking) as ends:
+                    async for node_id, ended in ends:
+                        silent.discard(node_id)
+                        if isinstance(ended, ProviderError | Skipped):
+                            failed[node_id] = ended
+                            judged(balancer, balancer.node(node_id), ended, self._caller.clock)
+                            continue
+                        heads[node_id] = ended[0]
+                        if self._is_late(balancer.chain, ended[1]):
+                            late.add(node_id)
+                        if len(heads) - len(late) == _COMPARED:
+                            break
+                        in_time = [heads[id_] for id_ in heads if id_ not in late]
+                        if len(in_time) == 2 and _are_close(in_time, balancer):
+                            end_sooner(limit, _GRACE_S)
+        except TimeoutError:
+            if len(heads) - len(late) < 2:
+                for node_id in silent:
+                    balancer.bar(node_id, _SILENT_S)
+        balancer.compared(heads, late)
+        return failed
 
     def _are_known(self, balancer: RPCLoadBalancer, seen_s: float) -> bool:
         """Whether two heads are, or one whose like was looked for a moment ago."""

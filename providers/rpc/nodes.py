@@ -20,9 +20,9 @@ from providers.records import RpcAnswer
 from providers.resources import Resource, State
 from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked
-from providers.rpc.facts import facts_of
+from providers.rpc.facts import STALE_BLOCKS, facts_of
 from providers.rpc.heads import Heads
-from providers.rpc.racing import end_sooner, in_turn, waits_within
+from providers.rpc.racing import Line, end_sooner, in_turn, waits_within
 from providers.rpc.verdicts import Overtaken, judged
 from timing.clock import Clock
 
@@ -216,22 +216,35 @@ class Nodes:
         ask: Callable[[Node, float], Awaitable[T]],
         within_s: float,
         method: str | None = None,
-    ) -> tuple[list[str], Callable[[str], Awaitable[T]], Iterator[float]]:
-        """Whom to ask in which order, how, and how long each is waited for."""
+    ) -> tuple[Line, Callable[[str], Awaitable[T]], Iterator[float]]:
+        """Whom to ask in which order, how, and how long each is waited for. A node whose head was
+        not compared is asked for it first; one that lags comes after all others, and one that lags
+        far is not asked."""
         deadline_s = self._clock.monotonic_s() + within_s
         await self._heads.compare(balancer, within_s=within_s / 3)
+        now_s = self._clock.monotonic_s()
+        order = balancer.order()
+        order.sort(key=lambda node: node.lacks.get(method or "", 0.0) > now_s)
+        line = Line(node.resource.id for node in order)
+        last = {node.resource.id for node in order if not balancer.keeps_up(node)}
 
         async def one(node_id: str) -> T:
             node = balancer.node(node_id)
             left_s = max(0.05, deadline_s - self._clock.monotonic_s())
             await self._heads.verify(balancer, node, left_s)
+            await self._heads.place(balancer, node, left_s)
+            if not balancer.keeps_up(node) and node_id not in last:
+                if 0 < node.behind <= STALE_BLOCKS:
+                    last.add(node_id)
+                    line.last(node_id)
+                raise ProviderError(
+                    ErrorClass.BAD_PAYLOAD, f"{node_id} is {node.behind} blocks behind the others"
+                )
+            left_s = max(0.05, deadline_s - self._clock.monotonic_s())
             return await ask(node, left_s)
 
-        now_s = self._clock.monotonic_s()
-        order = balancer.order()
-        order.sort(key=lambda node: node.lacks.get(method or "", 0.0) > now_s)
         left_s = max(0.0, deadline_s - now_s)
-        return [node.resource.id for node in order], one, waits_within(left_s, len(order))
+        return line, one, waits_within(left_s, len(order))
 
     def _judged(
         self, balancer: RPCLoadBalancer, node: Node, error: ProviderError | Skipped

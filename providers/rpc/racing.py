@@ -1,6 +1,7 @@
 """Asking members of one kind after another, the next one already while the first is slow."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
@@ -12,6 +13,22 @@ _CALM: Final = 0.4  # of the time, in which nobody is asked but the first
 _BEGUN: Final = 0.8  # of the time, after which all have been asked
 T = TypeVar("T")
 Ended = tuple[str, T | ProviderError | Skipped]
+
+
+class Line(Iterator[str]):
+    """Who is asked in turn. Who is put `last` comes after all others, also when they are
+    through."""
+
+    def __init__(self, members: Iterable[str]) -> None:
+        self._members = deque(members)
+
+    def __next__(self) -> str:
+        if not self._members:
+            raise StopIteration
+        return self._members.popleft()
+
+    def last(self, member: str) -> None:
+        self._members.append(member)
 
 
 async def in_turn(

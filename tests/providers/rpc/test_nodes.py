@@ -99,6 +99,61 @@ async def test_an_answer_of_a_node_that_lags_says_since_when_it_is_stale() -> No
     assert answer.stale_since_ms == answer.fetched_at_ms - 10 * 12_000
 
 
+def after_the_compared_ones(*others: FakeNode) -> FakeCaller:
+    """Three nodes that are compared and then fail, and others, which nobody has compared."""
+    dying = [FakeNode(1_000, eth_gasPrice=failing()) for _ in range(3)]
+    ids = [f"rpc.ethereum/{letter}" for letter in "abcdefg"]
+    nodes = dict(zip(ids, (*dying, *others), strict=False))
+    levels = [Level.CRITICAL] * 3 + [Level.MEDIUM] * len(others)
+    return FakeCaller(nodes, [row(*each) for each in zip(nodes, levels, strict=True)])
+
+
+@pytest.mark.parametrize("behind", [3, 40, 200])
+async def test_a_node_that_was_never_compared_is_asked_how_far_it_is_first(behind: int) -> None:
+    lagging = FakeNode(1_000 - behind, **GAS)
+    caller = after_the_compared_ones(lagging, FakeNode(1_001, eth_gasPrice="0x8"))
+    for _ in range(5):
+        nodes = nodes_of(caller)
+        for node in caller.nodes.values():
+            node.asked.clear()
+        assert (await gas_price(nodes))[0] == "0x8"
+        assert "eth_gasPrice" not in lagging.asked
+
+
+async def test_what_a_node_tells_that_was_never_compared_and_is_old_by_the_clock_is_stale() -> None:
+    nodes = nodes_of(after_the_compared_ones(FakeNode(1_000, NOW_MS - 60_000, **GAS)))
+    answer = await nodes.read("ethereum", "eth_gasPrice", (), within_s=3)
+    assert answer.stale_since_ms is not None
+
+
+async def test_nobody_but_a_node_that_was_never_compared_and_lags_answers_as_stale() -> None:
+    caller = after_the_compared_ones(FakeNode(990, **GAS))
+    answer = await nodes_of(caller).read("ethereum", "eth_gasPrice", (), within_s=3)
+    assert answer.stale_since_ms == answer.fetched_at_ms - 10 * 12_000
+    with pytest.raises(NoAnswer, match="60 blocks behind"):
+        await gas_price(nodes_of(after_the_compared_ones(FakeNode(940, **GAS))))
+
+
+async def test_a_node_that_does_not_say_how_far_it_is_is_not_asked() -> None:
+    mute = FakeNode(**GAS)
+    mute.results["eth_chainId"] = failing()
+    with pytest.raises(NoAnswer):
+        await gas_price(nodes_of(after_the_compared_ones(mute)), within_s=0.5)
+    assert "eth_gasPrice" not in mute.asked
+
+
+async def test_money_is_not_told_by_a_node_that_was_never_compared_and_lags() -> None:
+    dying = [FakeNode(1_000, eth_getBalance=failing()) for _ in range(3)]
+    lagging = FakeNode(900, eth_getBalance="0x5")
+    ids = (A, B, C, D, "rpc.ethereum/e")
+    good = FakeNode(1_000, eth_getBalance="0x6")
+    nodes = dict(zip(ids, (*dying, lagging, good), strict=True))
+    levels = [Level.CRITICAL] * 3 + [Level.MEDIUM] * 2
+    caller = FakeCaller(nodes, [row(*each) for each in zip(nodes, levels, strict=True)])
+    assert await agreed_balance(caller) == "0x6"
+    assert "eth_getBalance" not in lagging.asked
+
+
 async def test_a_node_of_another_chain_is_not_asked_again() -> None:
     stranger = FakeNode(eth_chainId="0x38", **GAS)
     caller = FakeCaller({A: stranger, B: FakeNode(**GAS)})

@@ -65,6 +65,25 @@ async def test_a_node_that_lags_or_is_of_another_chain_tells_nothing(
     assert stats.stale_since_ms is None
 
 
+async def test_a_lagging_node_tells_nothing_while_those_that_were_compared_die(
+    chains: Chains, simulated: Simulator
+) -> None:
+    rows = [urlsplit(each.url).hostname or "" for each in chains.registry.chain("rpc.bsc")]
+    living, lagging = "bsc.drpc.org", ["bsc-rpc.publicnode.com", "rpc-bsc.48.club"]
+    simulated.post(
+        "/sim/providers/faults",
+        [{"host": host, "class": "lagging", "blocks": 45} for host in lagging],
+    )
+    await chains.nodes.read("bsc", "eth_blockNumber", (), within_s=3.0)  # compares the best three
+    dead = [host for host in rows if host and host not in (living, *lagging)]
+    simulated.post("/sim/providers/faults", [{"host": host, "class": "transient"} for host in dead])
+    for _ in range(4):  # within the limits of the one that lives
+        head = int(told(simulated, f"/{living}/", "eth_blockNumber"), 16)
+        answer = await chains.nodes.read("bsc", "eth_blockNumber", (), within_s=3.0)
+        assert int(answer.result, 16) >= head - 1
+        assert answer.resource == f"rpc.bsc/{living}"
+
+
 async def test_a_balance_is_what_nodes_agree_about_at_a_block_that_stands(
     chains: Chains, simulated: Simulator
 ) -> None:
