@@ -6,6 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from tests.fixtures.numbers import Numbers
 
 # What is told where streams are fed, workers run or providers are asked, and nowhere else.
@@ -21,10 +23,8 @@ def expressions_of(file: str) -> list[str]:
     if file.endswith(".json"):
         panels = json.loads(text)["panels"]
         return [target["expr"] for panel in panels for target in panel.get("targets", ())]
-    # Folded scalars are joined; the rest of the file is promtool's to check.
-    joined = re.sub(r">-\n\s+", "", text)
-    joined = re.sub(r"\n\s+(?=rate|increase|/ )", " ", joined)
-    return re.findall(r"expr: (.+)", joined)
+    (group,) = yaml.safe_load(text)["groups"]
+    return [rule["expr"] for rule in group["rules"]]
 
 
 def is_of_live(expression: str) -> bool:

@@ -118,9 +118,10 @@ async def test_usage_is_counted_with_its_fallbacks(
     text = page.decode()
     assert 'perpcache_provider_success_rate{resource="price.aggregate/coingecko"} 0.0' in text
     assert 'perpcache_provider_fallback_count_total{chain="price.aggregate"} 1.0' in text
-    expressions = expressions_of("grafana-dashboard.json")
-    of_providers = [each for each in expressions if "perpcache_provider_" in each]
-    check_expressions(of_providers, Numbers(text))
+    for file, least in (("grafana-dashboard.json", 6), ("alerts.example.yml", 4)):
+        of_providers = [each for each in expressions_of(file) if "perpcache_provider_" in each]
+        assert len(of_providers) >= least
+        check_expressions(of_providers, Numbers(text))
 
 
 async def test_an_alert_comes_by_events(provider_api: ServedApi, imitated: Simulator) -> None:
