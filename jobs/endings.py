@@ -30,7 +30,11 @@ _FIRST_RETRY_S: Final = 1.0
 _SLOWEST_RETRY_S: Final = 60.0
 _LAST_WRITE_S: Final = 0.7  # when the process ends
 # What these jobs do is kept; the others bring nothing into the service, and only fail.
-_BRINGS: Final = ("backfill", "collect", "discovery", "fill", "funding", "holes")
+_ASKS_PROVIDERS: Final = ("providers", "providers_all")
+_BRINGS: Final = (
+    *("backfill", "collect", "discovery", "fill", "funding", "holes"),
+    *_ASKS_PROVIDERS,
+)
 # What results of jobs call the rows that were saved.
 _ROWS: Final = ("rows", "filled", "markets")
 
@@ -73,6 +77,8 @@ class Endings:
         with an `error`; it returns at once."""
         ended_ms = self._clock_ms()
         failures = list(_failures(job.id, ended_ms, missing, error))
+        if job.kind in _ASKS_PROVIDERS:
+            failures += _untold(job.id, ended_ms, result)
         collection = None
         if job.kind in _BRINGS:
             collection = _collection(job, ended_ms, result, error, self._host)
@@ -195,6 +201,24 @@ def _failures(
             cause=foreign_text(f"{part}: {reason}", _LONGEST_CAUSE),
             count=count,
         )
+
+
+def _untold(job_id: str, ended_ms: int, result: Mapping[str, Any] | None) -> list[FailureLog]:
+    """What a round has not been told by any provider, by kind and subject."""
+    causes = [
+        f"{kind} of {subject}: {why}"
+        for kind, told in (result or {}).get("kinds", {}).items()
+        for subject, why in told["missing"].items()
+    ]
+    return [
+        FailureLog(
+            at_ms=ended_ms,
+            source="providers",
+            subject=job_id,
+            cause=foreign_text(cause, _LONGEST_CAUSE),
+        )
+        for cause in causes[:_MOST_CAUSES]
+    ]
 
 
 def is_failure(lack: Missing) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from job_queue.records import JobRecord
 from jobs.context import JobContext, JobFailed, Outcome, Progress
 from providers.collecting.collected import Collected
+from providers.collecting.requests_made import requests_counted
 from providers.collecting.service import DataCollectorService
 from stores.hot.leases import Lease
 
@@ -32,9 +33,11 @@ async def _collected(
     if context.providers is None:
         raise JobFailed("PROVIDERS=off: set it to on to ask providers")
     progress.enter("fetch")
-    found = await collect(context.providers)
+    with requests_counted() as made:
+        found = await collect(context.providers)
     result: dict[str, Any] = {
         "rows": sum(each.rows for each in found),
+        "requests": made.number,
         "kinds": {each.kind: each.told() for each in found},
     }
     if found and not any(each.records for each in found):

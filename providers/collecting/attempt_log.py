@@ -8,6 +8,7 @@ import structlog
 
 from database import DatabaseUnavailable
 from providers.attempts import Attempt
+from providers.collecting.requests_made import count_request
 from providers.collecting.usage_log import UsageLog
 from providers.resources import Resource
 from stores.cold.providers.conduct import AttemptRow, ProviderConduct
@@ -34,6 +35,7 @@ class AttemptLog:
 
     def note(self, attempt: Attempt) -> None:
         self.dropped += len(self._waiting) == _MOST_WAITING
+        count_request(attempt)
         self._used[attempt.resource.id] = attempt.resource
         failed = attempt.error_class
         self._waiting.append(

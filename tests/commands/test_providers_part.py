@@ -8,6 +8,7 @@ from commands.composition import open_parts
 from commands.providers_part import open_api_parts, open_providers
 from commands.providers_registry import check_providers
 from config import Settings, SettingsError, load_settings
+from providers.collecting.requests_made import requests_counted
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
 
@@ -28,7 +29,8 @@ async def test_the_agent_collects_and_keeps_all_kinds(
         open_providers(settings, parts.store, parts.database) as providers,
     ):
         assert providers is not None
-        collected = {each.kind: each for each in await providers.service.collect_all()}
+        with requests_counted() as made:
+            collected = {each.kind: each for each in await providers.service.collect_all()}
 
     connection = await asyncpg.connect(database_url)
     kept = {
@@ -50,6 +52,7 @@ async def test_the_agent_collects_and_keeps_all_kinds(
     assert collected["whales"].rows == kept["whale_transactions"]
     assert {row["chain"] for row in cursors} >= {"ethereum", "bsc", "polygon", "arbitrum", "base"}
     assert attempted["ok"] > 30
+    assert made.number == sum(attempted.values())
 
 
 async def test_what_an_operator_switched_off_stays_off_in_an_empty_hot_store(

@@ -94,6 +94,24 @@ async def test_a_run_is_kept_with_what_its_documents_lack(database_url: str) -> 
     }
 
 
+@pytest.mark.parametrize("kind", ["providers", "providers_all"])
+async def test_a_round_of_providers_is_kept_with_what_nobody_told(
+    database_url: str, kind: str
+) -> None:
+    kinds = {
+        "prices": {"records": 5, "rows": 4, "missing": {}},
+        "gas": {"records": 5, "rows": 5, "missing": {"bsc": "gas.evm/rpc: it hangs"}},
+    }
+    job = replace(JOB, id=kind)
+    result = {"rows": 9, "requests": 21, "kinds": kinds}
+    [kept], failures = await written(database_url, {"job": job, "result": result})
+    assert (kept.kind, kept.subject, kept.records, kept.requests) == (kind, kind, 9, 21)
+    assert kept.details == {"kinds": kinds}
+    assert [(each.source, each.subject, each.cause) for each in failures] == [
+        ("providers", kind, "gas of bsc: gas.evm/rpc: it hangs")
+    ]
+
+
 @pytest.mark.parametrize(
     ("error", "source"),
     [
