@@ -12,14 +12,15 @@ from typing import Any, Final
 
 from budgets.headers import number_of, retry_after_s
 from providers.errors import ErrorClass, ProviderError
-from providers.exact import NotJson, is_none, json_of
-from providers.explorer_errors import Fault, etherscan_fault, graphql_fault, tron_fault
+from providers.exact import BOM, NotJson, is_none, json_of
+from providers.explorer_errors import Fault, etherscan_fault, tron_fault
 from providers.paths import as_text
 from providers.questions import Kind
 from providers.readers.fields import field_of
 from providers.resources import ErrorRule, Resource
 from providers.rpc_errors import rpc_fault
-from providers.wording import LIMITED, spent_period
+from providers.told_errors import told_fault
+from providers.wording import KEY, LIMITED, spent_period
 from texts.foreign import foreign_text
 
 OK: Final = "ok"  # the class of a rule that says that it is an answer
@@ -43,8 +44,9 @@ _BY_STATUS: Final = {
     429: ErrorClass.RATE_LIMITED,
     451: ErrorClass.GEO_BLOCKED,
 }
-# Statuses of refusals whose text may say that it is another one.
-_REFUSALS: Final = (402, 403, 429)
+# Statuses whose text may say that it is another refusal, and those of them that mean no key.
+_REFUSALS: Final = (400, 402, 403, 422, 429)
+_OF_KEYS: Final = (400, 403, 422)
 # Kinds whose subjects a provider may not have: a 404 is then an answer about the subject.
 _OF_SUBJECTS: Final = (Kind.PRICE, Kind.BALANCE, Kind.SENTIMENT)
 # Kinds that carry a user's own words to the provider.
@@ -83,7 +85,7 @@ class _Answer:
         self.resource = resource
         self.status = status
         self.headers = headers
-        self.body = body
+        self.body = body.removeprefix(BOM)
         self._document: Any = None
         self._parsed = False
 
@@ -139,7 +141,7 @@ class _Answer:
         document = self.document
         if isinstance(document, dict) and "jsonrpc" in document:
             return rpc_fault(document)  # it says more than any status
-        fault_of = _ENVELOPES.get(self.resource.reader, graphql_fault)
+        fault_of = _ENVELOPES.get(self.resource.reader, told_fault)
         fault = None if document is None else fault_of(document)
         # With another status a body counts where it says more than the status does.
         if fault is not None and self.status != 200 and fault[0] is ErrorClass.BAD_PAYLOAD:
@@ -172,7 +174,10 @@ class _Answer:
         text = self.said()
         if spent_period(text) is not None:
             return ErrorClass.QUOTA_SPENT
-        return ErrorClass.RATE_LIMITED if LIMITED.search(text) else None
+        if LIMITED.search(text):
+            return ErrorClass.RATE_LIMITED
+        told_of_key = self.status in _OF_KEYS and KEY.search(text)
+        return ErrorClass.KEY_REJECTED if told_of_key else None
 
     def _of_success(self) -> tuple[ErrorClass, str] | None:
         if self.status != 304 and self.is_page:

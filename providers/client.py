@@ -36,6 +36,11 @@ _OWN: Final = "own"
 _FEEDS: Final = ("rss", "google_news")
 _NOT_MODIFIED: Final = 304
 _PURPOSES: Final[Mapping[How, Purpose]] = {"": "question", "forced": "question", "probe": "probe"}
+# What an answer that nobody has thought of may raise.
+_UNREADABLE: Final = (
+    *(ProviderError, ArithmeticError, AttributeError, LookupError),
+    *(TypeError, ValueError, RecursionError),
+)
 
 T = TypeVar("T")
 # Asks a row that has no URL of its own: through nodes (`via`), or by code of ours (`own`).
@@ -193,8 +198,8 @@ class Client:
                     raise refusal
             found = read(answer)
             value = await found if isinstance(found, Awaitable) else found
-        except ProviderError as raised:
-            error = self._keys.cleaned(raised)
+        except _UNREADABLE as raised:
+            error = self._keys.cleaned(_refused(raised, resource))
             await self._ended(account, right, call, request, error)
             raise error from None
         await self._ended(account, right, call, request, None)
@@ -235,16 +240,10 @@ class Client:
             *(answer.headers, request.part),
         )
         reader = READERS[resource.reader]
-        try:
-            if resource.reader in _FEEDS or len(answer.body) > OFF_LOOP_BYTES:
-                records = await asyncio.to_thread(reader, answer.body, asked)
-            else:
-                records = reader(answer.body, asked)
-        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
-            log.exception("provider_answer_unreadable", resource=resource.id)
-            raise ProviderError(
-                ErrorClass.BAD_PAYLOAD, f"its answer cannot be read: {type(error).__name__}"
-            ) from None
+        if resource.reader in _FEEDS or len(answer.body) > OFF_LOOP_BYTES:
+            records = await asyncio.to_thread(reader, answer.body, asked)
+        else:
+            records = reader(answer.body, asked)
         return checked(records, resource, question, self.clock.wall_ms())
 
     async def _ended(
@@ -274,6 +273,16 @@ class Client:
 
     def _ms_since(self, began_s: float) -> int:
         return max(0, round((self.clock.monotonic_s() - began_s) * 1000))
+
+
+def _refused(raised: Exception, resource: Resource) -> ProviderError:
+    """Whatever an answer does to those who judge and read it, it is the answer that is bad."""
+    if isinstance(raised, ProviderError):
+        return raised
+    log.error("provider_answer_unreadable", resource=resource.id, exc_info=raised)
+    return ProviderError(
+        ErrorClass.BAD_PAYLOAD, f"its answer cannot be read: {type(raised).__name__}"
+    )
 
 
 def _is_unknown(error: ProviderError | Skipped) -> bool:

@@ -17,7 +17,7 @@ _WHOLE: Final = re.compile(r"[0-9]{1,78}(?:\.0{1,30})?")
 _HEX: Final = re.compile(r"0[xX][0-9a-fA-F]{1,64}")
 _FRACTION_OF_A_SECOND: Final = re.compile(r"(\.[0-9]{6})[0-9]+")
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
 _GREATEST_EXPONENT: Final = 60  # no amount in any unit has so many digits
 _GREATEST_BLOCK: Final = 2**40  # the fastest chains make 10 a second: 3000 years
 _FIRST_MS: Final = 1_230_768_000_000  # 2009: nothing here is older than Bitcoin
@@ -42,7 +42,7 @@ class NotJson(ValueError):
 def json_of(body: bytes) -> Any:
     """The JSON document with its fractions as Decimal. Raises NotJson, as for NaN and Infinity."""
     try:
-        return _DECODER.decode(body.removeprefix(_BOM))
+        return _DECODER.decode(body.removeprefix(BOM))
     except msgspec.DecodeError as error:
         raise NotJson(f"not JSON: {error}", cut_off="truncated" in str(error)) from error
     except UnicodeDecodeError as error:
@@ -191,5 +191,8 @@ def time_ms(value: Any, unit: str) -> int | None:
 
 def shown(value: Any) -> str:
     """A value of a provider's in a message: short, on one line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

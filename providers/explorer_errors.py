@@ -6,7 +6,6 @@ from typing import Any, Final
 from providers.errors import ErrorClass
 from providers.exact import shown
 from providers.rpc_errors import rpc_fault
-from providers.wording import KEY, LIMITED, spent_period
 from texts.foreign import foreign_text
 
 Fault = tuple[ErrorClass, str]
@@ -52,20 +51,6 @@ def tron_fault(document: Any) -> Fault | None:
         return ErrorClass.BAD_PAYLOAD, f"{shown(document)} is no account"
     error = document.get("Error") or document.get("error")
     return _fault(_TRON, error) if error else None
-
-
-def graphql_fault(document: Any) -> Fault | None:
-    """{"errors":[{"message"}]} without data: they come with status 200."""
-    errors = document.get("errors") if isinstance(document, dict) else None
-    if not isinstance(errors, list) or not errors or document.get("data"):
-        return None
-    said = errors[0].get("message") if isinstance(errors[0], dict) else errors[0]
-    text = foreign_text(said) if isinstance(said, str) else shown(said)
-    if spent_period(text) is not None:
-        return ErrorClass.QUOTA_SPENT, text
-    if LIMITED.search(text):
-        return ErrorClass.RATE_LIMITED, text
-    return ErrorClass.KEY_REJECTED if KEY.search(text) else ErrorClass.BAD_PAYLOAD, text
 
 
 def _fault(table: tuple[tuple[str, ErrorClass], ...], said: Any) -> Fault:

@@ -121,6 +121,8 @@ class Http:
         except (aiohttp.ClientError, OSError) as error:
             host = urlsplit(hop.url).hostname
             raise _transient(public_cause(error, host)) from None
+        except ValueError:  # of a redirect's address, mostly
+            raise _transient("an address or a header that cannot be sent") from None
 
     async def _once(
         self, hop: _Hop, times: Times, private: bool, largest: int

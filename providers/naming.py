@@ -13,7 +13,7 @@ from providers.resources import Resource
 
 # Of every subject, and of the whole request (`key` is filled where requests are made).
 OF_SUBJECTS: Final = frozenset(
-    {"chain", "chain_id", "quote", "quote_lower", "address", "address_0x"}
+    {"chain", "chain_id", "quote", "quote_lower", "address", "address_lower", "address_0x"}
 )
 OF_REQUESTS: Final = frozenset({"key", "id", "ids", "ids_json", "ids_pipe"})
 _DEFAULT_QUOTES: Final = ("USD",)
@@ -42,7 +42,7 @@ def named(resource: Resource, question: Question, subject: str, assets: Assets) 
     if values.get("chain") not in read.get("chains", (values.get("chain"),)):
         return None
     if question.kind is Kind.BALANCE:
-        values["address"] = subject
+        values["address"], values["address_lower"] = subject, subject.lower()
         if values.get("chain") == "tron":
             values["address_0x"] = tron_evm(subject)
     template = read.get("id")

@@ -19,6 +19,7 @@ _STEP: Final = re.compile(
     re.VERBOSE,
 )
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_0-9]+)\}")
+_NOTHING: Final[tuple[Any, ...]] = (None, False, "", [], {})
 NO_VALUES: Final[Mapping[str, str]] = {}
 
 
@@ -88,6 +89,20 @@ class Path:
             if document is None:
                 return None
         return document
+
+    def misfits(self, document: Any, values: Mapping[str, str] = NO_VALUES) -> bool:
+        """Whether something stands on the way that the path cannot lead through: a list where an
+        object is due, or the other way round. What is empty is nothing."""
+        for step in self.steps:
+            if isinstance(step, _Every):
+                return not isinstance(document, dict | list)
+            due = dict if isinstance(step, _Key) else list
+            if not isinstance(document, due):
+                return document not in _NOTHING
+            document = _next(document, step, values)
+            if document is None:
+                return False
+        return False
 
     def each(self, document: Any, values: Mapping[str, str] = NO_VALUES) -> Iterator[Any]:
         """All that is there: with [*] that of every element, else one value or none."""

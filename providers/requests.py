@@ -20,7 +20,7 @@ from texts.redaction import Redactor
 _SAFE: Final = ":,/-._~|"  # what ids are made of, and providers expect as it is
 _AGENT: Final = "perpcache"
 _DEFAULT_HEADERS: Final = {"Accept": "application/json", "User-Agent": _AGENT}
-_OF_ONE: Final = ("id", "address", "address_0x")
+_OF_ONE: Final = ("id", "address", "address_lower", "address_0x")
 _FEED: Final = "application/rss+xml, application/atom+xml, application/xml;q=0.9, */*;q=0.5"
 
 

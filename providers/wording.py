@@ -23,7 +23,9 @@ LIMITED: Final = re.compile(
 )
 KEY: Final = re.compile(
     r"unauthori[sz]ed|authenticat|invalid token|project id|"
-    r"(?:invalid|missing|wrong|valid|need|use an?|required?|requires an?)\b.{0,20}\bkey",
+    r"(?:invalid|missing|wrong|valid|need|use an?|required?|requires an?)\b.{0,20}\bkey|"
+    r"\b(?:api|access|auth)[ _-]?key\b.{0,20}\b(?:invalid|not valid|missing|required|expired|"
+    r"disabled|revoked|wrong|incorrect)\b",
     re.IGNORECASE,
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from providers.assets import Assets
 from providers.errors import ErrorClass, ProviderError
-from providers.exact import NotJson, json_of
+from providers.exact import BOM, NotJson, json_of
 from providers.questions import Question
 from providers.records import Record
 from providers.resources import Resource
@@ -56,7 +56,7 @@ class Asked:
         try:
             return json_of(body)
         except NotJson as error:
-            page = body.lstrip()[:1] in (b"<", b"")
+            page = body.removeprefix(BOM).lstrip()[:1] in (b"<", b"")
             transient = error.cut_off or page
             raise self.refused(
                 ErrorClass.TRANSIENT if transient else ErrorClass.BAD_PAYLOAD,

@@ -67,6 +67,7 @@ _SETTINGS: Final[Mapping[str, tuple[type[Any], ...]]] = {
     "assets": _LISTS,
     "chains": _LISTS,
     "success": (dict,),
+    "same": (dict,),
     "also": _LISTS,
     "items": _TEXTS,
     "item_id": _TEXTS,
@@ -79,7 +80,10 @@ _SETTINGS: Final[Mapping[str, tuple[type[Any], ...]]] = {
     "confirmed_only": (bool,),
     "source_name": _TEXTS,
 }
-_ANY: Final = ("id", "join", "quotes", "assets", "chains", "success", "items", "item_id")
+_ANY: Final = (
+    *("id", "join", "quotes", "assets", "chains", "success", "same"),
+    *("items", "item_id"),
+)
 _OF_KIND: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.PRICE: ("kind", "min_confidence"),
     Kind.SENTIMENT: ("metric", "scale", "period_s"),
@@ -165,16 +169,23 @@ def _of_setting(resource: Resource, key: str, place: str, value: Any) -> Iterato
     elif key == "metrics":
         for name, path in value.items():
             yield from _of_field(f"{place}.{name}", path, ())
-    elif key == "success":
-        for path, wanted in value.items():
-            yield from _of_field(f"{place}.{path}", path, _NONE)
-            if not isinstance(wanted, str):
-                yield f"{place}.{path}", "must be a text, also where it is a number"
+    elif key in ("success", "same"):
+        yield from _of_comparisons(key, place, value)
     elif key == "also":
         for number, part in enumerate(value):
             yield from _of_paths(resource, part, f"{place}[{number}]", also=True)
     elif key == "kind" and value not in set(PriceKind):
         yield place, f"{value} is none of {', '.join(PriceKind)}"
+
+
+def _of_comparisons(key: str, place: str, value: Any) -> Iterator[tuple[str, str]]:
+    for path, wanted in value.items():
+        at = f"{place}.{path}"
+        yield from _of_field(at, path, _NONE)
+        if not isinstance(wanted, str):
+            yield at, "must be a text, also where it is a number"
+        elif key == "same":
+            yield from _of_field(at, wanted, ())
 
 
 def _of_mode(resource: Resource) -> Iterator[tuple[str, str]]:

@@ -35,9 +35,15 @@ def field_of(text: str) -> Field:
     return Field(tuple(path_of(each) for each in (*others, path)), unit.strip() or None)
 
 
-def root_of(read: Mapping[str, Any]) -> tuple[type[Any], ...]:
-    """What an answer must be for a row's paths to lead anywhere."""
+def telling(read: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The paths that show whether an answer has the form that a row reads; none of most readers."""
     texts = [read[name] for name in _TELLING if name in read] or list(
         read.get("metrics", {}).values()
     )
-    return field_of(texts[0]).paths[0].root if texts else (object,)
+    return field_of(texts[0]).paths if texts else ()
+
+
+def root_of(read: Mapping[str, Any]) -> tuple[type[Any], ...]:
+    """What an answer must be for a row's paths to lead anywhere."""
+    paths = telling(read)
+    return paths[0].root if paths else (object,)

@@ -16,9 +16,9 @@ from providers.exact import (
     whole_of,
 )
 from providers.naming import Named, named
-from providers.paths import NO_VALUES, as_text, path_of
+from providers.paths import NO_VALUES, as_text, filled, path_of
 from providers.readers.asked import Asked
-from providers.readers.fields import Field, field_of, root_of
+from providers.readers.fields import Field, field_of, root_of, telling
 from providers.records import Record
 
 Made = TypeVar("Made", bound=Record)
@@ -44,6 +44,14 @@ class Row:
             if not is_none(value):
                 return value
         return None
+
+    def check_subject(self) -> None:
+        """Raises BadValue where the answer says that it is of another subject (`same`)."""
+        for path, template in self.read.get("same", {}).items():
+            told = as_text(path_of(path).find(self.item, self.name.values))
+            due = filled(template, self.name.values)
+            if not is_none(told) and str(told).strip().lower() != due.lower():
+                raise BadValue(f"{path} is {shown(told)}, and {due} was asked for")
 
     def raw(self, key: str) -> tuple[Any, str | None]:
         """The value of a field and its unit, (None, None) where the row does not have the field."""
@@ -88,11 +96,7 @@ def rows_of(document: Any, asked: Asked) -> Iterator[Row]:
     if document is None:
         return
     _check_form(document, asked)
-    names = [
-        found
-        for subject in asked.subjects
-        if (found := named(asked.resource, asked.question, subject, asked.assets)) is not None
-    ]
+    names = _names(asked)
     items = asked.read.get("items")
     if items is None:
         for name in names:
@@ -112,6 +116,12 @@ def rows_of(document: Any, asked: Asked) -> Iterator[Row]:
             yield Row(asked, document, item, by_id.pop(called))
 
 
+def _names(asked: Asked) -> list[Named]:
+    """What its provider calls each subject that the row answers for."""
+    found = (named(asked.resource, asked.question, each, asked.assets) for each in asked.subjects)
+    return [name for name in found if name is not None]
+
+
 def _check_form(document: Any, asked: Asked) -> None:
     """Raises ProviderError where the answer is a list and should be an object, or the other way
     round: that is not a subject that is missing, it is another answer."""
@@ -128,6 +138,8 @@ def records_of(document: Any, asked: Asked, make: Callable[[Row], Made | None]) 
     for row in rows_of(document, asked):
         try:
             record = make(row)
+            if record is not None:
+                row.check_subject()
         except BadValue as error:
             bad = error
             continue
@@ -135,4 +147,10 @@ def records_of(document: Any, asked: Asked, make: Callable[[Row], Made | None]) 
             found.append(record)
     if found:
         return found
-    raise asked.nothing() if bad is None else asked.bad(str(bad))
+    if bad is not None:
+        raise asked.bad(str(bad))
+    paths = telling(asked.read)
+    for name in _names(asked) if paths else ():
+        if all(path.misfits(document, name.values) for path in paths):
+            raise asked.bad(f"{paths[0].text} leads nowhere in {shown(document)}")
+    raise asked.nothing()

@@ -182,3 +182,35 @@ def test_messages_are_short_and_printable() -> None:
     assert error is not None
     assert str(error).startswith("price.aggregate/somebody: 500: [31mxxx")
     assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "due"),
+    [
+        (200, '{"status":{"error_code":429,"error_message":"Slow down"}}', Class.RATE_LIMITED),
+        (200, '{"error":"Limits reached."}', Class.RATE_LIMITED),
+        (200, '{"statusCode":503,"message":"Upstream is away"}', Class.TRANSIENT),
+        (200, '{"success":false,"message":"API key required"}', Class.KEY_REJECTED),
+        (200, '{"error":{"code":1,"message":"Invalid API key"}}', Class.KEY_REJECTED),
+        (200, '{"error":"You have used up all credits left for the month"}', Class.QUOTA_SPENT),
+        (200, '{"error":"coin not found"}', Class.UNKNOWN),
+        (200, '{"code":7,"msg":"Something else"}', Class.BAD_PAYLOAD),
+        (200, '{"errors":[{}]}', Class.BAD_PAYLOAD),
+        (200, '{"error":[],"result":{}}', None),
+        (200, '{"code":"0","msg":"ok"}', None),
+        (200, '{"coins":{}}', None),
+        (200, '{"time":1703252411,"USD":43753}', None),
+        (400, '{"error":"Invalid API key"}', Class.KEY_REJECTED),
+        (400, "Your api_key has expired", Class.KEY_REJECTED),
+        (422, "Too many requests", Class.RATE_LIMITED),
+        (404, '{"error":"id not found"}', Class.UNKNOWN),
+        (503, '{"message":"no server is available"}', Class.TRANSIENT),
+    ],
+)
+def test_an_answer_that_is_nothing_but_an_error(status: int, body: str, due: Class | None) -> None:
+    assert class_of(status, body) is due
+    assert class_of(status, f"\ufeff{body}") is due  # as some servers begin their texts
+
+
+def test_a_page_behind_a_byte_order_mark_is_a_page() -> None:
+    assert class_of(200, f"\ufeff{HTML}") is Class.TRANSIENT

@@ -39,6 +39,7 @@ def redirects(to: str, status: int = 302) -> Behaviour:
         (fails(503), ErrorClass.TRANSIENT, "503"),
         (redirects("/a/price"), ErrorClass.TRANSIENT, "more than 3 redirects"),
         (redirects("ftp://a/price"), ErrorClass.TRANSIENT, "not a web address"),
+        (redirects("http://[a/price"), ErrorClass.TRANSIENT, "an address or a header that cannot"),
     ],
 )
 async def test_what_is_no_answer(
@@ -54,6 +55,35 @@ async def test_what_is_no_answer(
             await opened.chains.client.call(ONE, prices("btc"), within_s=0.2)
     assert failed.value.error_class is error_class
     assert told in str(failed.value)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+async def test_whatever_an_answer_does_to_its_readers_the_next_member_is_asked(
+    asking: OpenChains, providers: FakeProviders, opening: str
+) -> None:
+    """Nested as deeply as can just be parsed, it cannot be shown in an error."""
+
+    async def nested(request: web.Request) -> web.StreamResponse:
+        closing = {"[": "]"}.get(opening, "}")
+        deep = opening * 980 + "1" + closing * 980
+        return web.json_response(text=f'{{"bitcoin":{{"usd":{deep}}}}}')
+
+    providers.does["a"] = nested
+    async with asking(ONE, row("b", level=Level.HIGH)) as opened:
+        answer = await opened.chains.ask(prices("btc"), 3)
+    assert answer.served_by == {"btc": "price.aggregate/b"}
+    assert [each.error_class for each in answer.tried] == [ErrorClass.BAD_PAYLOAD]
+
+
+async def test_a_reader_that_breaks_down_refuses_the_answer_and_frees_the_permit(
+    asking: OpenChains, providers: FakeProviders
+) -> None:
+    broken = row("a", read={"id": "{coingecko}", "value": "{nothing_fills_it}.usd"})
+    async with asking(broken, row("b", level=Level.HIGH)) as opened:
+        answer = await opened.chains.ask(prices("btc"), 3)
+        usage = await opened.chains.usage.read([broken.id])
+    assert answer.served_by == {"btc": "price.aggregate/b"}
+    assert dict(usage[broken.id].failed) == {"bad_payload": 1}
 
 
 async def test_a_body_without_end_is_cut_off(asking: OpenChains, providers: FakeProviders) -> None:

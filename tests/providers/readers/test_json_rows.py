@@ -10,8 +10,10 @@ from providers.questions import Question
 from providers.readers.asked import Asked
 from providers.readers.json_rows import read_json
 from providers.readers.values import joined
+from providers.registry import FOLDER, build
 from tests.providers.making import ASSETS, NOW_MS, is_bad, read, refusal, resource
 
+BAD, UNKNOWN = ErrorClass.BAD_PAYLOAD, ErrorClass.UNKNOWN
 ADDRESS = "bc1qdlt2jrplkf0v7ucvhhjhs0qf7cqr0j27k7j7p0"
 TRON = "TWAFRfZFmhVQZjxM3De7Mp5UZ9sLqWqpHp"
 
@@ -160,3 +162,65 @@ def test_an_envelope_that_does_not_say_success_is_refused() -> None:
     assert stats.height == 7
     assert is_bad(refusal(row, '{"h":7,"error":["E"],"code":"0"}', "bitcoin"))
     assert is_bad(refusal(row, '{"h":7,"code":"1"}', "bitcoin"))
+
+
+@pytest.mark.parametrize(
+    ("row", "body", "subject"),
+    [
+        ("price.aggregate/coinpaprika",
+         '{"id":"eth-ethereum","quotes":{"USD":{"price":3000}}}', "btc"),
+        ("price.spot/coinbase", '{"data":{"currency":"ETH","rates":{"USD":"3000"}}}', "btc"),
+        ("price.aggregate/coincap", '{"data":{"id":"ethereum","priceUsd":"3000"}}', "btc"),
+        ("balance.bitcoin/mempool",
+         '{"address":"1wiz18xYmhRX6xStj2b9t1rwWX4GKUgpv",'
+         '"chain_stats":{"funded_txo_sum":9,"spent_txo_sum":4}}', ADDRESS),
+        ("balance.bitcoin/blockcypher",
+         '{"address":"1wiz18xYmhRX6xStj2b9t1rwWX4GKUgpv","balance":9}', ADDRESS),
+        ("balance.tron/tronscan",
+         '{"address":"T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb","balance":9}', TRON),
+        ("gas.bitcoin/blockcypher", '{"name":"ETH.main","high_fee_per_kb":9}', "bitcoin"),
+        ("sentiment.market/cfgi", '{"data":[{"symbol":"BTC","score":50}]}', "MARKET"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_of_another_subject_is_refused(row: str, body: str, subject: str) -> None:
+    """Providers repeat what they were asked for: caches and proxies mix answers up."""
+    rows = build(sorted(FOLDER.glob("*.toml")), None)
+    error = refusal(rows.resource(row), body, subject)
+    assert is_bad(error)
+    assert "was asked for" in str(error)
+
+
+def test_a_balance_of_another_address_is_not_taken() -> None:
+    rows = build(sorted(FOLDER.glob("*.toml")), None)
+    other = "0x3282791d6fd713f1e94f4bfd565eaa78b3a0599d"
+    body = f'{{"data":{{"{other}":{{"address":{{"balance":"5"}}}}}}}}'
+    row = rows.resource("balance.ethereum/blockchair")
+    (found,) = read(row, body, "0x3282791d6fd713f1E94f4BFD565EAA78B3a0599D")
+    assert found.raw == 5
+    asked = refusal(row, body, "0x84e8EE8911c147755bD70084b6b4D1a5A8351476")
+    assert asked.error_class is ErrorClass.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("read_", "body", "due"),
+    [
+        ({"value": "{id}.usd", "id": "{coingecko}"}, '{"bitcoin":[{"usd":5}]}', BAD),
+        ({"value": "{id}.usd", "id": "{coingecko}"}, '{"bitcoin":"soon"}', BAD),
+        ({"value": "{id}.usd", "id": "{coingecko}"}, '{"bitcoin":{}}', UNKNOWN),
+        ({"value": "{id}.usd", "id": "{coingecko}"}, '{"bitcoin":[]}', UNKNOWN),
+        ({"value": "{id}.usd", "id": "{coingecko}"}, '{"ethereum":{"usd":5}}', UNKNOWN),
+        ({"value": "data[0].v || data.v"}, '{"data":"none today"}', BAD),
+        ({"value": "data[0].v || data.v"}, '{"data":{"w":1}}', UNKNOWN),
+        ({"value": "p", "items": "d.l[*]", "item_id": "i", "id": "{symbol}"}, '{"d":[1]}', BAD),
+        ({"value": "p", "items": "d.l[*]", "item_id": "i", "id": "{symbol}"},
+         '{"d":{"l":7}}', BAD),
+        ({"value": "p", "items": "d.l[*]", "item_id": "i", "id": "{symbol}"},
+         '{"d":{"l":[]}}', UNKNOWN),
+    ],
+)  # fmt: skip
+def test_another_form_is_not_an_asset_that_is_unknown(
+    read_: dict[str, Any], body: str, due: ErrorClass
+) -> None:
+    """What is unknown is not asked for again for an hour; a form that changed is a failure."""
+    row = resource("price.aggregate", read=read_)
+    assert refusal(row, body, "btc").error_class is due

@@ -128,7 +128,8 @@ FILES: dict[str, Reads | Refused] = {
                                          "nothing of"),
     "blockchair_bitcoin_stats.json": Reads("stats.bitcoin/blockchair", ("bitcoin",), (
         {"height": 690164, "head_time_ms": 1625755020000},)),
-    "blockchair_ethereum_address.json": Reads("balance.ethereum/blockchair", (ETHEREUM,), (
+    "blockchair_ethereum_address.json": Reads("balance.ethereum/blockchair", (
+        "0x3282791d6fd713f1e94f4bfd565eaa78b3a0599d",), (
         {"raw": 1337000000000000001337, "decimals": 18, "asset": "eth"},)),
     "blockcypher_btc-tx.json": Refused("balance.bitcoin/blockcypher", (BITCOIN,), UNKNOWN,
                                        "nothing of"),
@@ -215,11 +216,14 @@ FILES: dict[str, Reads | Refused] = {
     "etherscan_v2_txlist.json": Refused("balance.ethereum/etherscan", (ETHEREUM,), BAD,
                                         "is not a whole number"),
     "etherscan_v2_txlist_none-found.json": Reads("whales.evm/etherscan", ("ethereum",), ()),
-    "ethplorer_getAddressInfo.json": Reads("balance.ethereum/ethplorer", (ETHEREUM,), (
+    "ethplorer_getAddressInfo.json": Reads("balance.ethereum/ethplorer", (
+        "0x76270D9d9aFC0CF4ebFfBaFe6401e01Cb0f021Ce",), (
         {"raw": 123000000000000000},)),
-    "mempool-software_address_bch.json": Reads("balance.bitcoin/mempool", (BITCOIN,), (
-        {"raw": 533798911},)),
-    "mempool_address.json": Reads("balance.bitcoin/blockstream", (BITCOIN,), ({"raw": 0},)),
+    # Of another chain, and so of another address than was asked for.
+    "mempool-software_address_bch.json": Refused("balance.bitcoin/mempool", (BITCOIN,), BAD,
+                                                 "address is 'bitcoincash:"),
+    "mempool_address.json": Reads("balance.bitcoin/blockstream", (
+        "1wiz18xYmhRX6xStj2b9t1rwWX4GKUgpv",), ({"raw": 0},)),
     "mempool_fees-recommended.json": Reads("gas.bitcoin/mempool", ("bitcoin",), (
         {"chain_id": None, "fee_slow_sat_per_kvb": 1000, "fee_fast_sat_per_kvb": 1000,
          "base_fee_wei": None},)),
@@ -280,7 +284,8 @@ FILES: dict[str, Reads | Refused] = {
     "solana_getTransaction.json": Reads(
         "rpc.solana/api.mainnet-beta.solana.com", ("solana",), ({"error": None},),
         {"method": "getTransaction", "params": "[]"}),
-    "subscan_error_key-required.json": Refused(SUBSCAN, ("bitcoin",), BAD, "requires an API key"),
+    "subscan_error_key-required.json": Refused(SUBSCAN, ("bitcoin",), ErrorClass.KEY_REJECTED,
+                                               "requires an API key"),
     "tron_wallet-getaccount.json": Reads("balance.tron/trongrid", (TRON,), (
         {"raw": 1793227200, "decimals": 6, "asset": "trx"},)),
     "trongrid_error_frequency-limit.json": Refused(
