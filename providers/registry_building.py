@@ -187,7 +187,13 @@ class Building:
             if table := self._read(ResourceTable, id_, merged):
                 provider = self._provider(table, merged)
                 if provider is not None:
+                    if isinstance(table.key, str) or table.key is True:
+                        self._check_key(table, provider, merged)
                     yield _resource(table, provider, merged.private), merged
+
+    def _check_key(self, table: ResourceTable, provider: Provider, merged: Merged) -> None:
+        if provider.key is None:
+            self.wrong(merged.at(("key",)), f"{table.id}: key: needs the place that carries it")
 
     def _provider(self, table: ResourceTable, merged: Merged) -> Provider | None:
         named = table.provider or table.id.partition("/")[2].partition(":")[0]

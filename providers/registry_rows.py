@@ -7,10 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from providers.budget import DAY_S, MONTH_S
 from providers.errors import ErrorClass
+from providers.paths import placeholders
 from providers.questions import Kind
+from providers.readers.fields import field_of
 from providers.resources import KeyPlace, Level, State
 
+_INFINITE: Final = (float("inf"), float("-inf"))
 LEVELS: Final = tuple(level.name.lower() for level in Level)
 # How long an answer is fresh where its row does not say, in seconds. Feeds are asked every five
 # minutes at most (providers/news), and nodes give other answers with every block.
@@ -37,7 +41,7 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
     return check
 
 
-def _url(text: str) -> str:
+def checked_url(text: str) -> str:
     """An address of HTTP, with placeholders in its path and query alone."""
     try:
         parts = urlsplit(text)
@@ -51,9 +55,53 @@ def _url(text: str) -> str:
         raise ValueError("the host of a URL has neither placeholders nor a user")
     if parts.fragment:
         raise ValueError("a URL that is asked has no #fragment")
+    if re.search(r"[{}]", re.sub(r"\{[a-z_0-9]+\}", "", text)):
+        raise ValueError("a brace in a URL is that of a placeholder")
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError("a URL has neither spaces nor characters beyond ASCII")
     return text
+
+
+def _error_path(text: str) -> str:
+    """Of a whole answer, whatever was asked."""
+    field_of(text)
+    if placeholders(text):
+        raise ValueError("a path of errors has no placeholders")
+    return text
+
+
+def _limit(pair: list[int]) -> list[int]:
+    """Longer windows than a day slide no more: they are the day, and the month."""
+    if pair[1] > DAY_S and pair[1] != MONTH_S:
+        raise ValueError(f"a limit is of {DAY_S} s at most, or of a month: {MONTH_S} s")
+    return pair
+
+
+def _limits(pairs: list[list[int]]) -> list[list[int]]:
+    if len({seconds for _, seconds in pairs}) < len(pairs):
+        raise ValueError("there are two limits of one time")
+    return pairs
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, text in headers.items():
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise ValueError(f"{name[:80]!r} is no name of a header")
+        if name.lower() in ("host", "content-length", "transfer-encoding", "connection"):
+            raise ValueError(f"{name} is set by what sends the request")
+        if not re.fullmatch(r"[ -~]*", text):
+            raise ValueError(f"{name} must be of printable characters of ASCII")
+    return headers
+
+
+def _body(value: Any) -> Any:
+    """What JSON can say."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _body(each)
+    elif not isinstance(value, str | int | float) or value != value or value in _INFINITE:
+        raise ValueError(f"{value} is nothing that JSON can say")
+    return value
 
 
 def _expression(text: str) -> str:
@@ -83,7 +131,7 @@ ResourceId = Annotated[
         )
     ),
 ]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(checked_url)]
 Expression = Annotated[str, AfterValidator(_expression)]
 Date = Annotated[
     str,
@@ -109,32 +157,36 @@ class KeyTable(Table):
 
     variable: Variable | None = None
     place: Annotated[KeyPlace, Field(strict=False)]
-    name: str | None = Field(None, min_length=1, max_length=100)
+    name: str | None = Field(None, min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")
     optional: bool = False
 
 
 class ErrorTable(Table):
     class_: Literal["ok"] | Annotated[ErrorClass, Field(strict=False)] = Field(alias="class")
     status: list[Annotated[int, Field(ge=100, le=599)]] = []
-    path: str | None = None
+    path: Annotated[str, AfterValidator(_error_path)] | None = None
     matches: Expression | None = None
     unless: Expression | None = None
     until: Literal["day", "month"] | None = None
 
 
 # [quantity, seconds]: at most that many calls, or weights of calls, in that time.
-LimitPair = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
+LimitPair = Annotated[
+    list[Annotated[int, Field(ge=1, le=1_000_000_000_000)]],
+    Field(min_length=2, max_length=2),
+    AfterValidator(_limit),
+]
 
 
 class ProviderTable(Table):
     """`hosts`: endings of hosts whose nodes, in [rpc], are this provider's."""
 
     name: Words
-    limits: list[LimitPair] = []
+    limits: Annotated[list[LimitPair], AfterValidator(_limits)] = []
     attribution: Words | None = None
     attribution_url: Url | None = None
     terms: Words | None = None
-    hosts: list[str] = []
+    hosts: list[Annotated[str, Field(min_length=3)]] = []
     key: KeyTable | None = None
     errors: list[ErrorTable] = []
 
@@ -152,9 +204,9 @@ class ResourceTable(Table):
     method: Literal["GET", "POST"] = "GET"
     url: Url | None = None
     via: str | None = None
-    headers: dict[str, str] = {}
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
     query: dict[str, str] = {}
-    body: Any = None
+    body: Annotated[Any, AfterValidator(_body)] = None
     key: KeyTable | Variable | bool | None = None
     weight: int = Field(1, ge=1, le=10_000)
     ttl_s: float | None = Field(None, ge=0, le=86_400, allow_inf_nan=False)

@@ -75,7 +75,8 @@ def secrets_shown(text: str, key: str | None) -> str:
 def mistakes_of_request(resource: Resource) -> Iterator[tuple[str, str]]:
     """What a row's templates say that cannot be, each as the key and the reason."""
     known = OF_SUBJECTS | OF_REQUESTS
-    also = [each.get("url", "") for each in resource.read.get("also", ())]
+    parts = resource.read.get("also", ())
+    also = [each.get("url", "") for each in parts if isinstance(each, Mapping)]
     for at, template in (
         ("url", [resource.url, *also]),
         ("headers", resource.headers),

@@ -8,8 +8,8 @@ from providers.naming import OF_SUBJECTS
 from providers.paths import placeholders
 from providers.questions import Kind
 from providers.readers.fields import BITCOIN_FIELDS, EVM_FIELDS, field_of
+from providers.readers.settings import mistakes_of_value
 from providers.readers.table import READERS
-from providers.records import PriceKind
 from providers.resources import Resource
 
 OWN: Final = "own"  # read by providers.whales, not by a reader here
@@ -96,6 +96,20 @@ _BY_PATHS: Final = ("json", "etherscan")
 _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "rss": ("source_name",),
 }
+# Of readers that know their places: what they read.
+_OF_KINDS: Final[Mapping[str, Kind]] = {
+    "rss": Kind.NEWS,
+    "tron": Kind.BALANCE,
+    "rpc_balance": Kind.BALANCE,
+    "rpc_gas": Kind.GAS,
+    "rpc_head": Kind.STATS,
+    "jsonrpc": Kind.RPC,
+    "cryptopanic_votes": Kind.SENTIMENT,
+    **dict.fromkeys(
+        (OWN, "etherscan_tokentx", "tronscan_whales", "bitquery_whales", "whale_alert"),
+        Kind.WHALES,
+    ),
+}
 _LEFT: Final = ("id", "assets", "chains", "quotes")
 
 
@@ -104,10 +118,14 @@ def mistakes_of_reading(resource: Resource) -> Iterator[tuple[str, str]]:
     reader, read = resource.reader, resource.read
     if reader not in READERS and reader != OWN:
         yield "reader", f"{reader} is unknown; there are {', '.join(sorted((*READERS, OWN)))}"
+    elif reader in _OF_KINDS and resource.kind is not _OF_KINDS[reader]:
+        yield "reader", f"{reader} reads {_OF_KINDS[reader]}, not {resource.kind}"
     elif reader in _BY_PATHS:
         yield from _of_paths(resource, read, "read")
         yield from _of_mode(resource)
     else:
+        if resource.batch > 1:
+            yield "batch", f"{reader} reads one subject in an answer"
         known = (*_LEFT, *_ONLY.get(reader, ()))
         for key in read:
             if key not in known:
@@ -172,10 +190,21 @@ def _of_setting(resource: Resource, key: str, place: str, value: Any) -> Iterato
     elif key in ("success", "same"):
         yield from _of_comparisons(key, place, value)
     elif key == "also":
-        for number, part in enumerate(value):
-            yield from _of_paths(resource, part, f"{place}[{number}]", also=True)
-    elif key == "kind" and value not in set(PriceKind):
-        yield place, f"{value} is none of {', '.join(PriceKind)}"
+        yield from _of_parts(resource, place, value)
+    else:
+        for why in mistakes_of_value(key, value):
+            yield place, why
+
+
+def _of_parts(resource: Resource, place: str, parts: Any) -> Iterator[tuple[str, str]]:
+    for number, part in enumerate(parts):
+        at = f"{place}[{number}]"
+        if not isinstance(part, dict):
+            yield at, "must be a table"
+            continue
+        if "url" not in part:
+            yield at, "needs a url"
+        yield from _of_paths(resource, part, at, also=True)
 
 
 def _of_comparisons(key: str, place: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -184,6 +213,8 @@ def _of_comparisons(key: str, place: str, value: Any) -> Iterator[tuple[str, str
         yield from _of_field(at, path, _NONE)
         if not isinstance(wanted, str):
             yield at, "must be a text, also where it is a number"
+        elif key == "success" and placeholders(path):
+            yield at, "an envelope has no placeholders"
         elif key == "same":
             yield from _of_field(at, wanted, ())
 
@@ -196,6 +227,8 @@ def _of_mode(resource: Resource) -> Iterator[tuple[str, str]]:
     if kind is Kind.NEWS:
         if not str(read.get("items", "")).endswith("[*]"):
             yield "read.items", "must be the path of a list, ending with [*]"
+        if "title" not in read:
+            yield "read", "needs title"
         return
     if "items" in read and not {"item_id", "id"} <= read.keys():
         yield "read", "items needs item_id, and id: how its provider names a subject"

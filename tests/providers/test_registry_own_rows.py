@@ -119,7 +119,9 @@ def test_a_node_of_a_vendor_takes_its_key(tmp_path: Path) -> None:
 
 
 ID = 'id = "price.aggregate/mine"\n'
-REST = 'level = "low"\nurl = "https://h.example/"\nread = { id = "{symbol}", value = "a" }\n'
+REST = (
+    'level = "low"\nurl = "https://h.example/?of={id}"\nread = { id = "{symbol}", value = "a" }\n'
+)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ REST = 'level = "low"\nurl = "https://h.example/"\nread = { id = "{symbol}", val
         ),
         (
             f"[[resources]]\n{ID}{REST}".replace("https:", "ftp:"),
-            "4: price.aggregate/mine: url: 'ftp://h.example/' is no URL",
+            "4: price.aggregate/mine: url: 'ftp://h.example/?of={id}' is no URL",
         ),
         (
             f"[[resources]]\n{ID}{REST}".replace("h.example", "{id}.example"),
@@ -192,6 +194,96 @@ REST = 'level = "low"\nurl = "https://h.example/"\nread = { id = "{symbol}", val
         (
             f"[[resources]]\n{ID}{REST}[[resources.errors]]\nclass = 'ok'\nmatches = '('\n",
             "8: price.aggregate/mine: errors.0.matches: '(' is no regular expression",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}".replace("?of={id}", ""),
+            "4: price.aggregate/mine: url: it would answer alike for all: neither request nor",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}".replace("{symbol}", "bitcoin"),
+            "4: price.aggregate/mine: url: it would answer alike for all",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}".replace("{symbol}", "{coingeko}"),
+            "5: price.aggregate/mine: read.id: nothing fills {coingeko}; there are",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}".replace("of={id}", "of={id}&at={address}"),
+            "4: price.aggregate/mine: url: nothing fills {address} in price.aggregate",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}".replace("of={id}", "of={id"),
+            "4: price.aggregate/mine: url: a brace in a URL is that of a placeholder",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}".replace("value", "assets = ['bitcoin'], value"),
+            "5: price.aggregate/mine: read.assets: bitcoin is called btc here",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}".replace("value", "quotes = ['usd'], value"),
+            "5: price.aggregate/mine: read.quotes: usd must be in capitals",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}".replace("value", "quotes = ['USD', 'EUR'], value"),
+            "5: price.aggregate/mine: read.quotes: are several, and neither",
+        ),
+        (
+            '[[resources]]\nid = "gas.evm/mine"\nlevel = "low"\nurl = "https://h/"\n'
+            'read = { base_fee = "f | wei" }\n',
+            "4: gas.evm/mine: url: it would answer alike for all: neither request nor reading has",
+        ),
+        (
+            '[[resources]]\nid = "balance.bsc/mine"\nlevel = "low"\nurl = "https://h/{chain}"\n'
+            'read = { raw = "f" }\n',
+            "4: balance.bsc/mine: url: it would answer alike for all",
+        ),
+        (
+            '[[resources]]\nid = "gas.evm/mine"\nprovider = "rpc"\nlevel = "low"\n'
+            'via = "rpc.nope"\nreader = "rpc_gas"\n',
+            "5: gas.evm/mine: via: rpc.nope is no chain of nodes",
+        ),
+        (
+            '[[resources]]\nid = "balance.bitcoin/mine"\nlevel = "low"\nmethod = "POST"\n'
+            'url = "https://h/"\nreader = "rpc_balance"\n',
+            "6: balance.bitcoin/mine: reader: rpc_balance does not read Bitcoin",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}headers = {{ X = 'a\u0009b' }}\n",
+            "6: price.aggregate/mine: headers: X must be of printable characters",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}body = {{ day = 2026-01-01 }}\nmethod = 'POST'\n",
+            "6: price.aggregate/mine: body: 2026-01-01 is nothing that JSON can say",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}body = {{ a = 1 }}\n",
+            "1: price.aggregate/mine: method: must be POST",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}key = 'MINE_API_KEY'\n",
+            "6: price.aggregate/mine: key: needs the place that carries it",
+        ),
+        (
+            f"[[resources]]\n{ID}{REST}[[resources.errors]]\nclass = 'ok'\npath = 'a..b'\n",
+            "8: price.aggregate/mine: errors.0.path: 'a..b' is not a path",
+        ),
+        (
+            '[[resources]]\nid = "stats.bitcoin/mine"\nlevel = "low"\nurl = "https://h/"\n'
+            'read = { height = "h", also = [{ url = "file:///x", height = "h" }] }\n',
+            "5: stats.bitcoin/mine: read.also[0].url: 'file:///x' is no URL",
+        ),
+        (
+            "[providers.x]\nname = 'X'\nlimits = [[9, 604800]]\n",
+            "3: providers.x: limits.0: a limit is of 86400 s at most, or of a month",
+        ),
+        (
+            "[providers.x]\nname = 'X'\nlimits = [[9, 60], [5, 60]]\n",
+            "3: providers.x: limits: there are two limits of one time",
+        ),
+        (
+            "[providers.mine]\nname = 'X'\nlimits = [[9, 60]]\n"
+            f"[[resources]]\n{ID}{REST}weight = 10\n",
+            "9: price.aggregate/mine: weight: 10 is more than its provider's limit of 9",
         ),
         ('[rpc]\nbase = "https://h"\n', "2: rpc.base: must be a list of URLs, or lists of critic"),
         ('[rpc]\nbase = ["h"]\n', "2: 'h' is no URL such as https://host/path"),

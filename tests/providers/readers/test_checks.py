@@ -8,7 +8,7 @@ from providers.readers.checks import mistakes_of_reading
 from tests.providers.making import resource
 
 SENTIMENT = {"metric": "m", "scale": [0, 100], "value": "v"}
-NEWS = {"items": "a[*]", "url": "u"}
+NEWS = {"items": "a[*]", "url": "u", "title": "t"}
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,21 @@ NEWS = {"items": "a[*]", "url": "u"}
         ("news", {"read": {**NEWS, "items": "a"}}, "read.items", "ending with [*]"),
         ("news", {"reader": "rss", "read": {"value": "v"}}, "read.value", "is unknown to rss"),
         ("rpc.base", {"reader": "json", "read": {}}, "reader", "json does not read rpc"),
+        ("news", {"read": {"items": "a[*]", "url": "u"}}, "read", "needs title"),
+        ("price.spot", {"reader": "rss"}, "reader", "rss reads news, not price"),
+        ("balance.bsc", {"reader": "rpc_balance", "batch": 2}, "batch", "one subject"),
+        ("stats.evm", {"read": {"height": "h", "also": ["x"]}}, "read.also[0]", "a table"),
+        ("stats.evm", {"read": {"height": "h", "also": [{"height": "h"}]}}, "read.also[0]",
+         "needs a url"),
+        ("price.spot", {"read": {"value": "v", "success": {"{id}": "1"}}}, "read.success.{id}",
+         "has no placeholders"),
+        ("price.spot", {"read": {"value": "v", "same": {"a": "{b}"}}}, "read.same.a",
+         "nothing fills {b}"),
+        ("price.spot", {"read": {"value": "v", "min_confidence": float("nan")}},
+         "read.min_confidence", "between 0 and 1"),
+        ("sentiment.market", {"read": {**SENTIMENT, "scale": [100, 0]}}, "read.scale", "the least"),
+        ("sentiment.market", {"read": {**SENTIMENT, "scale": ["0", 1]}}, "read.scale", "numbers"),
+        ("sentiment.market", {"read": {**SENTIMENT, "period_s": 0}}, "read.period_s", "seconds"),
     ],
 )  # fmt: skip
 def test_mistakes(chain: str, fields: dict[str, Any], place: str, reason: str) -> None:
