@@ -14,8 +14,9 @@ from api.request_body import read_body
 from api.state import RequestAsking
 from api.tokens import Tokens, read_token_of
 from providers.networks import Network
+from providers.rpc.bodies import MOST_CALLS, calls_in
 from providers.rpc.methods import methods_of
-from providers.rpc.serving import MOST_CALLS, calls_in, serve
+from providers.rpc.serving import serve
 
 _PATH: Final = "/api/rpc/{chain}"
 _CALL: Final[dict[str, Any]] = {

@@ -1,5 +1,6 @@
 """What may be asked of nodes from outside: methods that only read, each with bounds."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,6 +9,8 @@ from providers.networks import Family, networks
 
 MOST_BLOCKS: Final = 1_000  # of one eth_getLogs; nodes refuse more
 _TAGS: Final = ("latest", "pending", "safe", "finalized")
+_FILTER: Final = ("address", "blockHash", "fromBlock", "toBlock", "topics")
+_HASH: Final = re.compile(r"0x[0-9a-fA-F]{64}")
 _MOST_FEE_BLOCKS: Final = 1_024
 _MOST_ADDRESSES: Final = 50
 _MOST_ACCOUNTS: Final = 100
@@ -84,7 +87,7 @@ class RpcCall:
         """Whether it asks for the state of the newest block, whichever that is."""
         if self.block_at is None:
             return False
-        return len(self.params) <= self.block_at or self.params[self.block_at] == "latest"
+        return len(self.params) <= self.block_at or self.params[self.block_at] in ("latest", None)
 
     def at(self, block: int) -> "RpcCall":
         """The same of one block."""
@@ -128,7 +131,7 @@ def needs_head(method: Any, params: Any) -> bool:
     if method != "eth_getLogs" or not isinstance(params, list) or not params:
         return False
     ends = params[0] if isinstance(params[0], dict) else {}
-    named = [ends.get(end, "latest") for end in ("fromBlock", "toBlock")]
+    named = [_end(ends, end) for end in ("fromBlock", "toBlock")]
     return named != ["latest", "latest"] and any(end in _TAGS for end in named)
 
 
@@ -141,16 +144,37 @@ def _logs(params: list[Any], head: int | None) -> list[Any]:
     if len(params) != 1 or not isinstance(params[0], dict):
         raise Refused(-32602, "params is not one filter of logs")
     wanted = params[0]
+    for name in wanted:  # nodes read other spellings of these, too, and so past their bounds
+        if name not in _FILTER:
+            raise Refused(-32602, f"a filter of logs has no {name[:80]!r}")
     addresses = wanted.get("address")
     _at_most(len(addresses) if isinstance(addresses, list) else 0, _MOST_ADDRESSES, "addresses")
-    if "blockHash" in wanted:
-        return params
-    first, last = wanted.get("fromBlock", "latest"), wanted.get("toBlock", "latest")
-    if first == last == "latest":
-        return params
+    ends = [end for end in ("fromBlock", "toBlock") if wanted.get(end) is not None]
+    if wanted.get("blockHash") is not None:
+        if ends or not _is_hash(wanted["blockHash"]):
+            raise Refused(-32602, "blockHash is no hash of a block, or stands beside a range")
+        return [_without(wanted, "fromBlock", "toBlock")]
+    first, last = _end(wanted, "fromBlock"), _end(wanted, "toBlock")
+    if first == last == "latest" and head is None:
+        return [_without(wanted, "blockHash", "fromBlock", "toBlock")]
     begin, end = _block(first, head), _block(last, head)
     _at_most(end - begin + 1, MOST_BLOCKS, "blocks")
-    return [{**wanted, "fromBlock": hex(begin), "toBlock": hex(end)}]
+    rest = _without(wanted, "blockHash")
+    return [{**rest, "fromBlock": hex(begin), "toBlock": hex(end)}]
+
+
+def _end(wanted: Mapping[str, Any], end: str) -> Any:
+    """An end of the range; as nodes have it, null is the newest block."""
+    told = wanted.get(end)
+    return "latest" if told is None else told
+
+
+def _without(wanted: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if name not in names}
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 def _block(block: Any, head: int | None) -> int:

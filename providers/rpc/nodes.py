@@ -24,6 +24,7 @@ from providers.rpc.facts import STALE_BLOCKS, facts_of
 from providers.rpc.heads import Heads
 from providers.rpc.racing import Line, end_sooner, in_turn, waits_within
 from providers.rpc.verdicts import Overtaken, judged
+from providers.scattering import each
 from timing.clock import Clock
 
 T = TypeVar("T")
@@ -48,10 +49,10 @@ class Nodes:
         self._overtaken = Overtaken(caller.clock)
         self._heads = Heads(caller, self._overtaken)
         rows: dict[str, list[Resource]] = {}
-        for each in resources:
-            kind, _, chain = each.chain.partition(".")
-            if kind == Kind.RPC and each.state is not State.DEAD and not caller.lacks_key(each):
-                rows.setdefault(chain, []).append(each)
+        for row in resources:
+            kind, _, chain = row.chain.partition(".")
+            if kind == Kind.RPC and row.state is not State.DEAD and not caller.lacks_key(row):
+                rows.setdefault(chain, []).append(row)
         self._balancers = {
             chain: RPCLoadBalancer(chain, nodes, clock=caller.clock, chance=chance)
             for chain, nodes in rows.items()
@@ -194,6 +195,32 @@ class Nodes:
         if votes:
             raise ProviderError(ErrorClass.BAD_PAYLOAD, f"{told}: its nodes do not agree")
         raise NoAnswer(told, tuple(tried))
+
+    async def each_of(
+        self,
+        chain: str,
+        node_ids: Iterable[str],
+        method: str,
+        params: Sequence[Any],
+        *,
+        within_s: float,
+    ) -> list[RpcAnswer]:
+        """What each of these nodes answers; those that do not in time are left out."""
+        balancer = self.balancer(chain)
+
+        async def ask(node_id: str) -> RpcAnswer | None:
+            node = balancer.node(node_id)
+            try:
+                async with asyncio.timeout(within_s):
+                    return await asked(self._caller, node, method, params, within_s)
+            except (ProviderError, Skipped) as error:
+                judged(balancer, node, error, self._clock)
+            except TimeoutError:
+                pass
+            return None
+
+        told = await each(node_ids, ask)
+        return [answer for answer in told if answer is not None]
 
     async def head(self, chain: str, *, within_s: float, seen_s: float = HEADS_FRESH_S) -> int:
         """The last block that all nodes have that are asked, as seen `seen_s` ago at most. Raises

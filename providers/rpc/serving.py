@@ -1,7 +1,6 @@
 """JSON-RPC 2.0 for clients: requests checked and bounded, and a batch read at one block."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,15 +11,15 @@ from providers.errors import NoAnswer, ProviderError, Tried
 from providers.networks import networks
 from providers.questions import INTERACTIVE_S
 from providers.records import RpcAnswer
+from providers.rpc.bodies import INVALID, Calls, is_id, read_calls
 from providers.rpc.methods import Refused, RpcCall, checked, needs_head
 from providers.rpc.nodes import Nodes
+from providers.scattering import each
 
-LARGEST_BODY: Final = 128 * 1024
-MOST_CALLS: Final = 20  # of one batch
 _AT_ONCE: Final = 4
 _PINNED_S: Final = 3.0  # how old the block of a batch may be
 _NOBODY: Final = -32000
-_INVALID: Final = -32600
+_PARAMS: Final = -32602
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -39,6 +38,7 @@ class _Ended:
     document: dict[str, Any]
     answer: RpcAnswer | None = None
     tried: tuple[Tried, ...] | None = None
+    reads_state: bool = False  # at the block of the batch
 
 
 async def serve(
@@ -47,59 +47,63 @@ async def serve(
     """Raises InvalidQuestion for a chain without nodes, and NoAnswer if nobody answered any of the
     calls that may be asked."""
     nodes.balancer(chain)
-    requests, single = _requests(body)
-    if not requests:
-        return RpcReply(_encoded(_error(None, _INVALID, "no call, too many, or not JSON")))
-    clock = asyncio.get_running_loop().time
-    deadline_s = clock() + within_s
-    head = await _head(nodes, chain, requests, single, within_s)
-    slots = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(request: Any) -> _Ended:
-        async with slots:
-            left_s = max(0.0, deadline_s - clock())
-            return await _call(nodes, chain, request, head, not single, left_s)
-
-    ended = await asyncio.gather(*map(one, requests))
-    answers = tuple(each.answer for each in ended if each.answer is not None)
-    tried = tuple(told for each in ended for told in each.tried or ())
-    if not answers and any(each.tried is not None for each in ended):
+    try:
+        calls = read_calls(body)
+    except Refused as error:
+        return RpcReply(_encoded(_error(None, error.code, str(error))))
+    deadline_s = asyncio.get_running_loop().time() + within_s
+    head = await _head(nodes, chain, calls, within_s)
+    ended = await _all(nodes, chain, calls, head, deadline_s)
+    if head is not None and await _is_torn(nodes, chain, head, ended, deadline_s):
+        ended = await _all(nodes, chain, calls, head, deadline_s)
+        if await _is_torn(nodes, chain, head, ended, deadline_s):
+            ended = [_torn(one, head) if one.reads_state else one for one in ended]
+    answers = tuple(one.answer for one in ended if one.answer is not None)
+    tried = tuple(told for one in ended for told in one.tried or ())
+    if not answers and any(one.tried is not None for one in ended):
         raise NoAnswer(f"a call of {chain}", tried)
-    documents = [each.document for each in ended]
-    return RpcReply(
-        _encoded(documents[0] if single else documents), answers, None if single else head
+    documents = [one.document for one in ended]
+    if calls.single:
+        return RpcReply(_encoded(documents[0]), answers)
+    return RpcReply(_encoded(documents), answers, head)
+
+
+async def _all(
+    nodes: Nodes, chain: str, calls: Calls, head: int | None, deadline_s: float
+) -> list[_Ended]:
+    return await each(
+        calls.calls,
+        lambda request: _call(nodes, chain, request, head, not calls.single, deadline_s),
+        _AT_ONCE,
     )
 
 
-def calls_in(body: bytes) -> int:
-    """How many calls `serve` would answer."""
-    requests, _ = _requests(body)
-    return len(requests)
+async def _is_torn(
+    nodes: Nodes, chain: str, block: int, ended: Sequence[_Ended], deadline_s: float
+) -> bool:
+    """Whether calls at one number were answered of two blocks: the nodes that answered tell by
+    their hashes, as far as they can."""
+    read = [one.answer.resource for one in ended if one.reads_state and one.answer]
+    if len(read) < 2:
+        return False
+    left_s = deadline_s - asyncio.get_running_loop().time()
+    told = await nodes.each_of(
+        *(chain, dict.fromkeys(read), "eth_getBlockByNumber", (hex(block), False)),
+        within_s=max(0.0, left_s),
+    )
+    found = {one.result.get("hash") for one in told if isinstance(one.result, dict)}
+    return len(found) > 1 or any(one.result is None for one in told)
 
 
-def _requests(body: bytes) -> tuple[list[Any], bool]:
-    """The calls of a body, and whether it is one alone. None where there are none, or too many."""
-    if len(body) > LARGEST_BODY:
-        return [], True
-    try:
-        told = json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return [], True
-    if not isinstance(told, list):
-        return [told], True
-    return (told, False) if len(told) <= MOST_CALLS else ([], True)
+def _torn(ended: _Ended, block: int) -> _Ended:
+    error = f"block {block} was taken back while it was read: ask again"
+    return _Ended(_error(ended.document["id"], _NOBODY, error), ended.answer)
 
 
-def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-async def _head(
-    nodes: Nodes, chain: str, requests: Sequence[Any], single: bool, within_s: float
-) -> int | None:
+async def _head(nodes: Nodes, chain: str, calls: Calls, within_s: float) -> int | None:
     """The block at which a batch is read, and at which a range of logs ends."""
-    calls = [each for each in requests if isinstance(each, dict)]
-    if single and not any(needs_head(each.get("method"), each.get("params")) for each in calls):
+    told = [one for one in calls.calls if isinstance(one, dict)]
+    if calls.single and not any(needs_head(e.get("method"), e.get("params")) for e in told):
         return None
     try:
         return await nodes.head(chain, within_s=within_s / 2, seen_s=_PINNED_S)
@@ -108,14 +112,17 @@ async def _head(
 
 
 async def _call(
-    nodes: Nodes, chain: str, request: Any, head: int | None, pinned: bool, within_s: float
+    nodes: Nodes, chain: str, request: Any, head: int | None, pinned: bool, deadline_s: float
 ) -> _Ended:
     id_ = request.get("id") if isinstance(request, dict) else None
-    if not _is_id(id_):
+    if not is_id(id_):
         id_ = None
+    within_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
+    reads_state = False
     try:
         call = _checked(chain, request, head)
         if pinned and head is not None:
+            reads_state = call.reads_latest or call.method == "eth_getLogs"
             call = call.at(head)
         known = _known(chain, call, head if pinned else None)
         if known is not None:
@@ -124,24 +131,21 @@ async def _call(
     except Refused as error:
         return _Ended(_error(id_, error.code, str(error)))
     except ProviderError as error:
-        return _Ended(_error(id_, -32602, str(error)))
+        return _Ended(_error(id_, _PARAMS, str(error)))
     except NoAnswer as error:
         return _Ended(_error(id_, _NOBODY, str(error)), tried=error.tried)
     if answer.error is not None:
-        return _Ended({"jsonrpc": "2.0", "id": id_, "error": answer.error}, answer)
-    return _Ended(_result(id_, answer.result), answer)
+        document = {"jsonrpc": "2.0", "id": id_, "error": answer.error}
+        return _Ended(document, answer, reads_state=reads_state)
+    return _Ended(_result(id_, answer.result), answer, reads_state=reads_state)
 
 
 def _checked(chain: str, request: Any, head: int | None) -> RpcCall:
     if not isinstance(request, dict) or request.get("jsonrpc") != "2.0":
-        raise Refused(_INVALID, "it is no call of JSON-RPC 2.0")
-    if "id" not in request or not _is_id(request["id"]):
-        raise Refused(_INVALID, "id is missing, or neither text nor a number")
+        raise Refused(INVALID, "it is no call of JSON-RPC 2.0")
+    if "id" not in request or not is_id(request["id"]):
+        raise Refused(INVALID, "id is missing, or neither text nor a number")
     return checked(chain, request.get("method"), request.get("params"), head)
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str | int | None) and not isinstance(value, bool)
 
 
 def _known(chain: str, call: RpcCall, block: int | None) -> Any:

@@ -40,7 +40,7 @@ class FakeNode:
     def __init__(self, head: int = 1_000, made_ms: int = NOW_MS, **results: Any) -> None:
         self.head = head
         self.made_ms = made_ms
-        self.results = {"eth_chainId": "0x1", **results}
+        self.results = {"eth_chainId": "0x1", "eth_getBlockByNumber": _block, **results}
         self.hangs = False
         self.asked: list[str] = []
 
@@ -54,6 +54,10 @@ class FakeNode:
         if isinstance(result, Exception):
             raise result
         return result(*params) if callable(result) else result
+
+
+def _block(number: str, full: bool) -> dict[str, Any]:
+    return {"number": number, "hash": f"0x{int(number, 16):064x}", "transactions": []}
 
 
 class FakeCaller:

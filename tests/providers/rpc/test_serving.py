@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from providers.errors import InvalidQuestion, NoAnswer
+from providers.rpc.bodies import LARGEST_BODY, MOST_CALLS
 from providers.rpc.nodes import Nodes
-from providers.rpc.serving import LARGEST_BODY, MOST_CALLS, RpcReply, serve
+from providers.rpc.serving import RpcReply, serve
 from tests.providers.rpc.fakes import FakeCaller, FakeNode, failing
 
 A, B = "rpc.ethereum/a", "rpc.ethereum/b"
@@ -64,25 +65,75 @@ async def test_which_chain_it_is_is_known_without_asking() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    ("told", "code"),
     [
-        b"",
-        b"{",
-        b"[]",
-        b"7",
-        b'{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[NaN]}',
-        b"[" * 5_000,
-        b" " * (LARGEST_BODY + 1),
-        [call("eth_gasPrice", id_=n) for n in range(MOST_CALLS + 1)],
-        {"id": 1, "method": "eth_gasPrice"},
-        {"jsonrpc": "2.0", "method": "eth_gasPrice"},
-        {"jsonrpc": "2.0", "id": [1], "method": "eth_gasPrice"},
+        (b"", -32700),
+        (b"{", -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[NaN]}', -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[1e999]}', -32700),
+        (b'{"jsonrpc":"2.0","id":"\\ud800","method":"eth_gasPrice","params":[]}', -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}', -32700),
+        (b"[" * 5_000, -32700),
+        (b"[]", -32600),
+        (b"7", -32600),
+        (b"[" * 40 + b"]" * 40, -32600),
+        (b" " * (LARGEST_BODY + 1), -32600),
+        ([call("eth_gasPrice", id_=n) for n in range(MOST_CALLS + 1)], -32600),
+        ({"id": 1, "method": "eth_gasPrice"}, -32600),
+        ({"jsonrpc": "2.0", "method": "eth_gasPrice"}, -32600),
+        ({"jsonrpc": "2.0", "id": [1], "method": "eth_gasPrice"}, -32600),
+        ({"jsonrpc": "2.0", "id": True, "method": "eth_gasPrice"}, -32600),
+        ({"jsonrpc": "2.0", "id": 2**80, "method": "eth_gasPrice"}, -32600),
     ],
 )
-async def test_what_is_no_call_is_an_error_and_asks_nobody(told: Any) -> None:
+async def test_what_is_no_call_is_an_error_and_asks_nobody(told: Any, code: int) -> None:
     caller = FakeCaller({A: FakeNode(eth_gasPrice="0x7")})
-    assert json.loads((await served(caller, told)).body)["error"]["code"] == -32600
+    assert json.loads((await served(caller, told)).body)["error"]["code"] == code
     assert caller.nodes[A].asked == []
+
+
+class Forked(FakeNode):
+    """On a side of a fork of its own, until it has told of it `turns` times."""
+
+    def __init__(self, turns: int) -> None:
+        super().__init__(100, eth_getBalance=self.balance)
+        self.turns = turns
+        self.results["eth_getBlockByNumber"] = self.block
+
+    def balance(self, address: str, block: str) -> str:
+        return "0x1" if self.turns else "0x5"
+
+    def block(self, number: str, full: bool) -> dict[str, Any]:
+        side, self.turns = ("0xa" if self.turns else "0xb"), max(0, self.turns - 1)
+        return {"number": number, "hash": side}
+
+
+def forked(turns: int) -> FakeCaller:
+    """Two nodes that answer half of a batch each: where one is busy, the other is asked."""
+    first, second = Forked(turns), Forked(0)
+
+    def busy(*params: Any) -> Any:
+        raise failing()
+
+    first.results["eth_getCode"] = busy
+    second.results["eth_getCode"] = "0x"
+    second.results["eth_getBalance"] = busy
+    return FakeCaller({A: first, B: second})
+
+
+BATCH = [call("eth_getBalance", "0x1", "latest", id_=1), call("eth_getCode", "0x1", id_=2)]
+
+
+async def test_a_batch_that_was_read_on_two_sides_of_a_fork_is_read_again() -> None:
+    reply = await served(forked(1), BATCH)
+    assert [each["result"] for each in json.loads(reply.body)] == ["0x5", "0x"]
+
+
+async def test_nothing_is_told_of_a_batch_that_stays_forked() -> None:
+    reply = await served(forked(10), BATCH)
+    for number, each in enumerate(json.loads(reply.body), 1):
+        assert (each["id"], each["error"]["code"]) == (number, -32000)
+        assert "was taken back" in each["error"]["message"]
 
 
 async def test_numbers_are_written_as_the_node_told_them() -> None:
