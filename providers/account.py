@@ -40,6 +40,11 @@ class Account:
         return f"provider:account:{self.resource.provider.id}:{whose}"
 
     @property
+    def probes_key(self) -> str:
+        """Of what shadow probes may use of the budget."""
+        return f"{self.account_key}:probes"
+
+    @property
     def unknown_key(self) -> str:
         """Of the subjects that the resource does not know."""
         return f"provider:unknown:{self.resource.id}"

@@ -44,6 +44,8 @@ class Admission:
             self._alone.admit(account)
             return Right.OK
         self._outage.recovered()
+        if budget:
+            self._alone.asked(account)
         return right
 
     async def settle(

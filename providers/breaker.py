@@ -28,26 +28,25 @@ PROBE_MS: Final = 45_000  # between probes of an open one, by all processes
 CALM_MS: Final = 900_000  # closed for so long, it opens for OPEN_MS again
 
 # barred(key, now, how, permit_ms): why the member may not be asked now and until when; else by what
-# right it is: `ok`, `permit` (half-open) or `forced` (open, but nobody else is left). A probe does
-# not wait for the end of `open`, but needs the permit, and some time since the last one.
+# right it is: `ok`, `permit` (half-open), `forced` (open, but nobody else is left) or `trial` (out,
+# but demanded). A probe does not wait for the end of `open`, but needs the permit, and some time
+# since the last one, which one that is demanded does not wait for.
 # judged(key, now, right, failed, random): counts an outcome; returns opened, closed or ''.
 BREAKER_LUA: Final = f"""
 local function barred(key, now, how, permit_ms)
   local f = redis.call('HMGET', key, 'out_until', 'out_class', 'open_until', 'permit_until',
     'probed_at')
   local out, open, permit = tonumber(f[1]), tonumber(f[3]), tonumber(f[4])
-  if out and now < out then return f[2] or 'out', out end
-  if not open then return nil, 'ok' end
+  local is_out = out and now < out
+  if is_out and how ~= 'demand' then return f[2] or 'out', out end
+  if not open then return nil, is_out and 'trial' or 'ok' end
   if how == 'forced' then return nil, 'forced' end
-  if now < open and how ~= 'probe' then return 'open', open end
+  if now < open and how == '' then return 'open', open end
   if permit and now < permit then return 'open', math.max(open, permit) end
-  if how == 'probe' then
-    local due = (tonumber(f[5]) or 0) + {PROBE_MS}
-    if now < due then return 'open', math.max(open, due) end
-    redis.call('HSET', key, 'probed_at', now)
-  end
+  local due = (tonumber(f[5]) or 0) + {PROBE_MS}
+  if how == 'probe' and now < due then return 'open', math.max(open, due) end
   redis.call('HSET', key, 'permit_until', now + permit_ms)
-  return nil, 'permit'
+  return nil, is_out and 'trial' or 'permit'
 end
 local function open_for(key, now, trips, random)
   local base = math.min({OPEN_MS} * 2 ^ trips, {LONGEST_OPEN_MS})
@@ -62,7 +61,7 @@ local function judged(key, now, right, failed, random)
     if right == 'ok' then return '' end
     redis.call('HDEL', key, 'permit_until')
     if failed then
-      open_for(key, now, right == 'permit' and math.min(trips + 1, 10) or trips, random)
+      open_for(key, now, right == 'forced' and trips or math.min(trips + 1, 10), random)
       return 'opened'
     end
     if wins + 1 < {SUCCESSES_TO_CLOSE} then

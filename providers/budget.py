@@ -15,15 +15,15 @@ SLOTS: Final = 20  # per window: room is free again slot by slot
 DAY_S: Final = 86_400
 MONTH_S: Final = 2_592_000
 
-# take_room(key, now, weight, args, first): takes `weight` of every limit, or of none; returns nil,
-# or when to ask again. Five args a limit: its name, quantity, slot in ms (0: a day or month),
+# take_room(key, now, weight, args, first, last): takes `weight` of every limit, or of none; returns
+# nil, or when to ask again. Five args a limit: its name, quantity, slot in ms (0: a day or month),
 # the period's name and its end. What was sent at the end of a slot may be counted a little later
 # by the provider: a slot's room is held for one slot more than the window.
 BUDGET_LUA: Final = f"""
-local function take_room(key, now, weight, args, first)
-  if first > #args then return nil end
+local function take_room(key, now, weight, args, first, last)
+  if first > last then return nil end
   local limits = {{}}
-  for i = first, #args, 5 do
+  for i = first, last, 5 do
     local slot_ms = tonumber(args[i + 2])
     local part = slot_ms > 0 and string.format('%.0f', math.floor(now / slot_ms)) or args[i + 3]
     limits[args[i]] = {{quantity = tonumber(args[i + 1]), slot_ms = slot_ms, part = part,

@@ -35,7 +35,12 @@ AT_ONCE: Final = 4  # requests of one call
 _OWN: Final = "own"
 _FEEDS: Final = ("rss", "google_news")
 _NOT_MODIFIED: Final = 304
-_PURPOSES: Final[Mapping[How, Purpose]] = {"": "question", "forced": "question", "probe": "probe"}
+_PURPOSES: Final[Mapping[How, Purpose]] = {
+    "": "question",
+    "forced": "question",
+    "probe": "probe",
+    "demand": "probe",
+}
 # What an answer that nobody has thought of may raise.
 _UNREADABLE: Final = (
     *(ProviderError, ArithmeticError, AttributeError, LookupError),

@@ -34,7 +34,10 @@ PERMIT_MS: Final = 45_000  # the longest call of any level
 DAY_MS: Final = 86_400_000
 FIRST_PAUSE_MS: Final = 60_000
 LONGEST_PAUSE_MS: Final = 900_000
-How = Literal["", "forced", "probe"]
+TRIAL_MS: Final = 60_000  # after a refusal, until a pause that nobody has stated is tried
+PROBES_SHARE: Final = 0.5  # of an hour's or a longer limit: the rest is for who comes back
+_LONG_S: Final = 3600
+How = Literal["", "forced", "probe", "demand"]
 
 _NOW: Final = """
 local now = tonumber(ARGV[1])
@@ -43,8 +46,10 @@ if not now then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 """
-# KEYS: member, account, usage. ARGV: now or '', how, permit ms, weight, limits (take_room).
-# Reply: verdict (ok, permit, forced, budget, open, or the class for which it is out), until.
+# KEYS: member, account, usage, probes. ARGV: now or '', how, permit ms, weight, last index of the
+# limits, the limits (take_room), those of probes.
+# A pause that no provider has stated (`guess`) is tried by one probe a minute.
+# Reply: verdict (a right, budget, open, or the class for which it is out), until.
 _ADMIT: Final = f"""{BREAKER_LUA}{BUDGET_LUA}{_NOW}
 local function bar(verdict, till)
   local reason = verdict == 'budget' and 'no_budget' or 'out'
@@ -52,16 +57,28 @@ local function bar(verdict, till)
   redis.call('PEXPIRE', KEYS[3], {KEPT_MS})
   return {{verdict, math.floor(till)}}
 end
-local pause = redis.call('HMGET', KEYS[2], 'pause_until', 'pause_class')
-if pause[1] and now < tonumber(pause[1]) then return bar(pause[2], tonumber(pause[1])) end
+local pause = redis.call('HMGET', KEYS[2], 'pause_until', 'pause_class', 'guess', 'trial_at')
+local paused = pause[1] and now < tonumber(pause[1])
+if paused and (pause[1] ~= pause[3] or ARGV[2] ~= 'probe' and ARGV[2] ~= 'demand'
+    or now < tonumber(pause[4])) then
+  return bar(pause[2], tonumber(pause[1]))
+end
 local why, right = barred(KEYS[1], now, ARGV[2], tonumber(ARGV[3]))
 if why then return bar(why, right) end
-local soonest = take_room(KEYS[2], now, tonumber(ARGV[4]), ARGV, 5)
+local weight, last = tonumber(ARGV[4]), tonumber(ARGV[5])
+local soonest = take_room(KEYS[4], now, weight, ARGV, last + 1, #ARGV)
+  or take_room(KEYS[2], now, weight, ARGV, 6, last)
 redis.call('PEXPIRE', KEYS[1], {KEPT_MS})
 redis.call('PEXPIRE', KEYS[2], {KEPT_MS})
+redis.call('PEXPIRE', KEYS[4], {KEPT_MS})
 if soonest then
-  if right == 'permit' then redis.call('HDEL', KEYS[1], 'permit_until') end
+  if right == 'permit' or right == 'trial' then redis.call('HDEL', KEYS[1], 'permit_until') end
   return bar('budget', soonest)
+end
+if right == 'permit' and ARGV[2] == 'probe' then redis.call('HSET', KEYS[1], 'probed_at', now) end
+if paused then
+  redis.call('HSET', KEYS[2], 'trial_at', now + {TRIAL_MS})
+  right = 'trial'
 end
 return {{right, 0}}
 """
@@ -74,22 +91,32 @@ local right, outcome, ms, class, where = ARGV[2], ARGV[3], tonumber(ARGV[4]), AR
 local till, chance = tonumber(ARGV[7]), tonumber(ARGV[8])
 local changed = ''
 if outcome == 'neutral' then
-  if right == 'permit' then redis.call('HDEL', KEYS[1], 'permit_until') end
+  if right == 'permit' or right == 'trial' then redis.call('HDEL', KEYS[1], 'permit_until') end
 else
   changed = judged(KEYS[1], now, right, outcome == 'failure', chance)
   measured(KEYS[1], now, outcome == 'failure' and 0 or 1, ms)
 end
 if where == 'account' then
-  local f = redis.call('HMGET', KEYS[2], 'pause_until', 'pauses')
-  local n = tonumber(f[2]) or 0
-  if till == 0 then till = now + math.min({FIRST_PAUSE_MS} * 2 ^ n, {LONGEST_PAUSE_MS}) end
-  if not (tonumber(f[1]) and tonumber(f[1]) > now) then n = math.min(n + 1, 10) end
-  till = math.max(till, tonumber(f[1]) or 0)
-  redis.call('HSET', KEYS[2], 'pause_until', till, 'pause_class', class, 'pauses', n)
+  local f = redis.call('HMGET', KEYS[2], 'pause_until', 'pauses', 'guess', 'trial_at')
+  local held, n = tonumber(f[1]) or 0, tonumber(f[2]) or 0
+  local trial = f[1] == f[3] and tonumber(f[4]) or held
+  local stated = till > 0
+  if not stated then till = now + math.min({FIRST_PAUSE_MS} * 2 ^ n, {LONGEST_PAUSE_MS}) end
+  trial = math.max(trial, stated and till or now + {TRIAL_MS})
+  if held <= now then n = math.min(n + 1, 10) end
+  if not stated and till > held then redis.call('HSET', KEYS[2], 'guess', till) end
+  till = math.max(till, held)
+  redis.call('HSET', KEYS[2], 'pause_until', till, 'pause_class', class, 'pauses', n,
+    'trial_at', trial)
 elseif where == 'member' then
   redis.call('HSET', KEYS[1], 'out_until', till, 'out_class', class)
 elseif outcome == 'ok' then
   redis.call('HDEL', KEYS[2], 'pauses')
+  if right == 'trial' then
+    local f = redis.call('HMGET', KEYS[2], 'pause_until', 'guess')
+    if f[1] == f[2] then redis.call('HDEL', KEYS[2], 'pause_until', 'pause_class', 'guess') end
+    redis.call('HDEL', KEYS[1], 'out_until', 'out_class')
+  end
 end
 redis.call('HINCRBY', KEYS[3], 'requests', 1)
 if class == '' then
@@ -117,7 +144,7 @@ local subjects = #ARGV > n + 2
 for i = 1, n do
   local own = redis.call('HMGET', KEYS[3 * i - 1], {LUA_FIELDS})
   local shared = redis.call('HMGET', KEYS[3 * i], {LUA_SHARED})
-  own[#own + 1], own[#own + 2] = shared[1], shared[2]
+  for j = 1, #shared do own[#own + 1] = shared[j] end
   own[#own + 1] = switches[i]
   if subjects then
     local unknown = redis.call('HMGET', KEYS[3 * i + 1], unpack(ARGV, n + 3))
@@ -164,6 +191,7 @@ class Right(StrEnum):
     OK = "ok"
     PERMIT = "permit"
     FORCED = "forced"
+    TRIAL = "trial"  # in spite of a pause that was guessed, or, demanded, of what it was out for
 
 
 _RIGHTS: Final = frozenset(map(str, Right))
@@ -217,12 +245,13 @@ class Gate:
 
         `budget`: whether the provider's own limits are counted here."""
         resource = account.resource
-        limits = limit_words(
-            resource.provider.limits if budget else (), self._fraction, self._clock.wall_ms()
-        )
+        counted, now_ms = resource.provider.limits if budget else (), self._clock.wall_ms()
+        limits = limit_words(counted, self._fraction, now_ms)
+        long = [each for each in counted if how == "probe" and each.window_s >= _LONG_S]
+        probes = limit_words(long, self._fraction * PROBES_SHARE, now_ms)
         verdict, until_ms = await self._admit.run(
-            [account.member_key, account.account_key, usage_key(resource.id)],
-            [self._now(), how, PERMIT_MS, weight, *limits],
+            [account.member_key, account.account_key, usage_key(resource.id), account.probes_key],
+            [self._now(), how, PERMIT_MS, weight, 5 + len(limits), *limits, *probes],
             reply=elements(text, whole_number()),
         )
         word = verdict.decode()

@@ -30,6 +30,11 @@ class LocalGate:
             raise Skipped("out", "it is paused, as this process has learned")
         if now < self._next.get(key, now):
             raise Skipped("no_budget", "the hot store is away, and the limit is kept by a pace")
+        self.asked(account)
+
+    def asked(self, account: Account) -> None:
+        """Counts a call, whoever has admitted it."""
+        now, key = self._clock.monotonic_s(), account.account_key
         limits = account.resource.provider.limits
         spacing = max((limit.window_s / limit.quantity for limit in limits), default=0.0)
         self._next[key] = now + spacing * account.resource.weight

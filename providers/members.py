@@ -11,7 +11,7 @@ FIELDS: Final = (
     *("out_until", "out_class", "open_until", "opened_at", "good", "total", "at", "ms"),
     "last_error",
 )
-SHARED: Final = ("pause_until", "pause_class")
+SHARED: Final = ("pause_until", "pause_class", "guess")
 LUA_FIELDS: Final = ", ".join(f"'{name}'" for name in FIELDS)
 LUA_SHARED: Final = ", ".join(f"'{name}'" for name in SHARED)
 _SWITCHES: Final = {"on": True, "off": False}
@@ -23,7 +23,8 @@ GAP_MS: Final = UNKNOWN_MS - 60_000  # and asked for again before, if nobody els
 @dataclass(frozen=True, slots=True)
 class Member:
     """What is known of a member now. `score`: 0 to 100; `p70_ms` of successes, None if there are
-    none. `out_until_ms`: 0 if it may be asked. `unknown`: the subjects that it does not know."""
+    none. `out_until_ms`: 0 if it may be asked. `unknown`: the subjects that it does not know.
+    `guessed`: nobody has stated the pause for which it is out."""
 
     state: BreakerState
     open_until_ms: int
@@ -37,6 +38,7 @@ class Member:
     switched: bool | None
     unknown: frozenset[str]
     gaps: frozenset[str] = frozenset()  # of these, those that it has not been asked for of late
+    guessed: bool = False
 
     @staticmethod
     def unseen() -> "Member":
@@ -60,7 +62,7 @@ def read_member(told: bytes, subjects: Sequence[str], now_ms: int) -> Member:
         return _UNSEEN
     values = told.decode(errors="replace").split("\x1f")
     own = dict(zip(FIELDS, values, strict=False))
-    paused_until, pause_class, switch, *unknown = values[len(FIELDS) :]
+    paused_until, pause_class, guess, switch, *unknown = values[len(FIELDS) :]
     out = max((_number(own["out_until"]), own["out_class"]), (_number(paused_until), pause_class))
     out_until_ms, out_class = out if out[0] > now_ms else (0, "")
     open_until = _number(own["open_until"]) if own["open_until"] else None
@@ -82,6 +84,7 @@ def read_member(told: bytes, subjects: Sequence[str], now_ms: int) -> Member:
         switched=_SWITCHES.get(switch),
         unknown=frozenset(until),
         gaps=frozenset(name for name, ends in until.items() if ends - now_ms < GAP_MS),
+        guessed=0 < out_until_ms == _number(paused_until) and guess == paused_until,
     )
 
 

@@ -1,11 +1,13 @@
-"""Shadow probes: one cheap call a minute of members whose breaker is open, so that they come back.
+"""Shadow probes: one cheap call a minute of members that are out, so that who lives serves again.
 
-No question of a user is spent on them. Pauses, spent quotas and refused keys are waited out: a
-probe would break the limit again.
+No question of a user is spent on them. What a provider has stated is waited out: its pause, a spent
+quota, a refused key. A pause that it has not stated is tried by one of its rows. Who lives again is
+known after 45 s (60 s for a pause) since the last refusal, one round, and two small calls.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -13,8 +15,8 @@ import structlog
 from providers.assets import Assets
 from providers.breaker import BreakerState
 from providers.client import Client
-from providers.errors import ProviderError
-from providers.gate import Skipped
+from providers.errors import InvalidQuestion, ProviderError
+from providers.gate import How, Skipped
 from providers.members import Member
 from providers.naming import named
 from providers.questions import Kind, Question
@@ -23,9 +25,9 @@ from providers.resources import Resource, Rows, State
 from stores.hot.store import StoreUnavailable
 from timing.backoff import stop_or
 
-ROUND_S: Final = 20.0
-WITHIN_S: Final = 10.0
-AT_ONCE: Final = 8
+ROUND_S: Final = 15.0
+WITHIN_S: Final = 10.0  # a probe, and the wait for its budget
+AT_ONCE: Final = 64  # all members may hang at one time
 _ASSETS: Final = ("btc", "eth", "usdt")  # the last one has a contract, too
 # Accounts that always exist: genesis of Bitcoin, the zero address, Tron's black hole.
 _ADDRESSES: Final = {
@@ -66,61 +68,113 @@ class Probes:
         self._registry = registry
         self._assets = assets
         self._client = client
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._running: dict[str, asyncio.Task[None]] = {}  # by resource
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Probes in rounds until stopped, also where nobody asks."""
-        while not await stop_or(stop, ROUND_S, self._client.clock):
+        """Probes in rounds until stopped, also where nobody asks. Who hangs delays no round."""
+        while True:
             try:
-                await self.round()
+                self._start(await self._look(self._registry.resources))
             except StoreUnavailable as error:
                 log.warning("providers_not_probed", cause=str(error))
+            if await stop_or(stop, ROUND_S, self._client.clock):
+                return
 
     async def round(self) -> None:
-        """Probes once all that are due, in any process. Raises StoreUnavailable."""
-        resources = [each for each in self._registry.resources if self._is_probed(each)]
-        accounts = [self._client.account(each) for each in resources]
-        members = await self._client.gate.look(accounts)
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def one(resource: Resource) -> None:
-            async with slots:
-                await self._back(resource)
-
-        due = _due(zip(resources, members, strict=True))
-        await asyncio.gather(*(one(each) for each in due))
+        """Probes once all that are due, in any process, and waits for them. Raises
+        StoreUnavailable."""
+        self._start(await self._look(self._registry.resources))
+        while self._running:
+            await asyncio.wait(self._running.values())
 
     def nudge(self, members: Sequence[tuple[Resource, Member]]) -> None:
         """Probes those that are out, beside the question that has found them so."""
-        for resource in _due(members):
-            if len(self._tasks) < AT_ONCE and self._is_probed(resource):
-                task = asyncio.create_task(self._back(resource))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+        self._start(members)
 
     async def probe(self, resource: Resource) -> list[Record]:
-        """Asks a resource whatever is known of it, but for its limits. Raises ProviderError,
-        Skipped."""
-        return await self._client.call(
-            resource,
-            cheapest(resource, self._assets),
-            within_s=WITHIN_S,
-            how="probe",
-            purpose="probe",
-        )
+        """Asks a resource whatever is known of it, but for its limits; one that answers is out no
+        more. Raises ProviderError, Skipped."""
+        return await self._ask(resource, "demand")
 
     async def aclose(self) -> None:
-        for task in self._tasks:
+        tasks = list(self._running.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _back(self, resource: Resource) -> None:
-        """Probes until it has failed, or is back: one success asks for a second."""
+    async def _ask(self, resource: Resource, how: How) -> list[Record]:
+        question = cheapest(resource, self._assets)
+        return await self._client.call(
+            resource, question, within_s=WITHIN_S, how=how, purpose="probe"
+        )
+
+    async def _look(self, resources: Iterable[Resource]) -> list[tuple[Resource, Member]]:
+        probed = [each for each in resources if self._is_probed(each)]
+        return list(zip(probed, await self._client.look(probed), strict=True))
+
+    def _start(self, members: Iterable[tuple[Resource, Member]]) -> None:
+        for resource, member in self._due(members):
+            if resource.id not in self._running:
+                task = asyncio.create_task(self._back(resource, paused=member.guessed))
+                self._running[resource.id] = task
+                task.add_done_callback(partial(self._ended, resource.id))
+
+    def _ended(self, id_: str, task: "asyncio.Task[None]") -> None:
+        self._running.pop(id_, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("provider_probe_failed", resource=id_, exc_info=error)
+
+    def _due(self, members: Iterable[tuple[Resource, Member]]) -> list[tuple[Resource, Member]]:
+        """Those that are open, and of each account whose pause is a guess one, rather a closed
+        one: its answer says that all of them may be asked."""
+        due: list[tuple[Resource, Member]] = []
+        paused: dict[str, tuple[Resource, Member]] = {}
+        for resource, member in members:
+            if not self._is_probed(resource) or not _is_on(resource, member):
+                continue
+            if member.guessed:
+                account = self._client.account(resource).account_key
+                known = paused.get(account)
+                if known is None or _is_open(known[1]) > _is_open(member):
+                    paused[account] = (resource, member)
+            elif _is_open(member) and not member.out_until_ms:
+                due.append((resource, member))
+        return [*due, *paused.values()]
+
+    async def _back(self, resource: Resource, *, paused: bool) -> None:
+        """Probes until it has failed, or is back: one success asks for a second, unless a pause
+        alone kept it out. The other rows of a pause that has ended so are looked at at once."""
+        async with self._slots:
+            try:
+                await self._once_there_is_room(resource)
+                if paused:
+                    account = self._client.account(resource).account_key
+                    self._start(await self._look(self._rows_of(account, but=resource)))
+                    [(_, member)] = await self._look([resource])
+                    if not _is_open(member):
+                        return
+                await self._once_there_is_room(resource)
+            except (ProviderError, Skipped, InvalidQuestion, StoreUnavailable) as error:
+                log.debug("provider_probed", resource=resource.id, cause=str(error))
+
+    async def _once_there_is_room(self, resource: Resource) -> None:
+        """Probes it, if its budget is short after a short wait."""
         try:
-            await self.probe(resource)
-            await self.probe(resource)
-        except (ProviderError, Skipped) as error:
-            log.debug("provider_probed", resource=resource.id, cause=str(error))
+            await self._ask(resource, "probe")
+        except Skipped as skipped:
+            left_s = ((skipped.until_ms or 0) - self._client.clock.wall_ms()) / 1000
+            if skipped.reason != "no_budget" or not 0 < left_s <= WITHIN_S:
+                raise
+            await self._client.clock.sleep(left_s)
+            await self._ask(resource, "probe")
+
+    def _rows_of(self, account: str, *, but: Resource) -> list[Resource]:
+        return [
+            each
+            for each in self._registry.resources
+            if each is not but and self._client.account(each).account_key == account
+        ]
 
     def _is_probed(self, resource: Resource) -> bool:
         return (
@@ -130,11 +184,9 @@ class Probes:
         )
 
 
-def _due(members: Iterable[tuple[Resource, Member]]) -> list[Resource]:
-    return [
-        resource
-        for resource, member in members
-        if member.state is not BreakerState.CLOSED
-        and not member.out_until_ms
-        and member.switched is not False
-    ]
+def _is_on(resource: Resource, member: Member) -> bool:
+    return resource.state is State.ALIVE if member.switched is None else member.switched
+
+
+def _is_open(member: Member) -> bool:
+    return member.state is not BreakerState.CLOSED

@@ -25,9 +25,9 @@ HEADS_FRESH_S: Final = 30.0  # for so long what was seen of the heads holds
 class Node:
     """`head`: how far it was when nodes were last compared, None if it never was; `behind`: how
     many blocks behind the others then; `late`: its newest block was old by the clock. `verified`:
-    it has said that it is of this chain. `lacks`: until when a method, that it did not have, is
-    asked of others first. `switched`: on or off by an operator, None where it is as its row says.
-    """
+    it has said that it is of this chain; `stranger`: of which other one. `lacks`: until when a
+    method, that it did not have, is asked of others first. `switched`: on or off by an operator,
+    None where it is as its row says."""
 
     resource: Resource
     score: float = BEST_SCORE
@@ -39,6 +39,7 @@ class Node:
     late: bool = False
     seen_at_s: float = 0.0
     verified: bool = False
+    stranger: int | None = None
     lacks: dict[str, float] = field(default_factory=dict)
     switched: bool | None = None
 

@@ -16,7 +16,7 @@ from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked, head_of, number_of
 from providers.rpc.facts import HeadCall, facts_of, head_call
 from providers.rpc.racing import end_sooner, in_turn
-from providers.rpc.verdicts import Overtaken, judged
+from providers.rpc.verdicts import LONGEST_BARRED_S, Overtaken, judged
 from stores.hot.store import StoreUnavailable
 
 _COMPARED: Final = 3  # nodes, where that many answer
@@ -25,7 +25,7 @@ _PATIENCE: Final = (0.3, 0.06)  # of that time, before a fourth node is asked, a
 _AGAIN_S: Final = 5.0  # after which it is tried again to find a second one
 _SILENT_S: Final = 5.0  # for so long who has not answered is asked last
 _GRACE_S: Final = 0.25  # for the third, once two are known to be close
-_OTHER_CHAIN_S: Final = 86_400.0
+_OTHER_CHAIN_S: Final = 60.0  # until a node of another chain is asked again of which it is
 
 log = structlog.get_logger(__name__)
 
@@ -130,14 +130,16 @@ class Heads:
 
     async def verify(self, balancer: RPCLoadBalancer, node: Node, within_s: float) -> None:
         """Asks a node once of which chain it is. Raises ProviderError for one of another, which is
-        left out for a day."""
+        left out for a while."""
         network = networks().get(balancer.chain)
         if node.verified or network is None or network.family is not Family.EVM:
             return
         told = number_of(await asked(self._caller, node, "eth_chainId", (), within_s), node)
         if told != network.chain_id:
             balancer.exclude(node.resource.id, _OTHER_CHAIN_S)
-            log.warning("node_of_another_chain", node=node.resource.id, chain_id=told)
+            if told != node.stranger:
+                log.warning("node_of_another_chain", node=node.resource.id, chain_id=told)
+            node.stranger = told
             raise ProviderError(
                 ErrorClass.BAD_PAYLOAD,
                 f"{node.resource.id} is a node of chain {told}, not of {balancer.chain}",
@@ -163,7 +165,8 @@ class Heads:
             node.switched = member.switched
             out_until_ms = max(member.out_until_ms, member.open_until_ms)
             if out_until_ms > now_ms:
-                balancer.bar(node.resource.id, (out_until_ms - now_ms) / 1000)
+                left_s = (out_until_ms - now_ms) / 1000
+                balancer.bar(node.resource.id, min(left_s, LONGEST_BARRED_S))
 
 
 def _are_close(heads: Collection[int], balancer: RPCLoadBalancer) -> bool:

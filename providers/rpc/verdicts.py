@@ -14,7 +14,7 @@ _FAILURES: Final = (ErrorClass.TRANSIENT, ErrorClass.BAD_PAYLOAD)
 # What does not have what was asked for may have the next; a wrong call is nobody's fault here.
 _NEUTRAL: Final = (ErrorClass.UNKNOWN, ErrorClass.CALLER_FAULT)
 _AWHILE_S: Final = 5.0  # until the gate is asked again
-_LONGEST_S: Final = 86_400.0
+LONGEST_BARRED_S: Final = 10.0  # for a probe may bring it back before the time that was told
 
 
 def judged(
@@ -24,7 +24,7 @@ def judged(
     level = resource.level.name.lower()
     if isinstance(error, Skipped):
         left_s = ((error.until_ms or 0) - clock.wall_ms()) / 1000
-        balancer.bar(resource.id, min(left_s, _LONGEST_S) if left_s > 0 else _AWHILE_S)
+        balancer.bar(resource.id, min(left_s, LONGEST_BARRED_S) if left_s > 0 else _AWHILE_S)
         return Tried(resource.id, level, None, error.reason, str(error))
     if error.error_class in _FAILURES:
         balancer.told(resource.id, False)

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from providers.account import Account
 from providers.breaker import BreakerState
 from providers.errors import ErrorClass, ProviderError
-from providers.gate import DAY_MS, FIRST_PAUSE_MS, Gate, Right, Skipped
+from providers.gate import DAY_MS, FIRST_PAUSE_MS, Gate, How, Right, Skipped
 from providers.resources import Limit
 from stores.hot.store import HotStore
 from tests.fixtures.upstash import OpenStore
@@ -181,6 +181,136 @@ async def test_a_provider_says_itself_how_long(gate: Gate, clock: SetClock) -> N
     right = await gate.admit(HERE)
     error = _error(ErrorClass.RATE_LIMITED, until_ms)
     assert (await gate.settle(HERE, right, ms=5, error=error)).until_ms == until_ms
+
+
+async def _refused(gate: Gate, clock: SetClock, times: int) -> None:
+    """Refused so often, each time as soon as it is asked again."""
+    for _ in range(times):
+        [member] = await gate.look([HERE])
+        clock.now_ms = max(clock.now_ms, member.out_until_ms)
+        await _call(gate, ErrorClass.RATE_LIMITED)
+
+
+async def test_a_pause_that_is_a_guess_is_tried_once_a_minute_and_ends_with_an_answer(
+    gate: Gate, clock: SetClock
+) -> None:
+    await _refused(gate, clock, 6)  # 15 minutes by now
+    tried = []
+    for second in range(0, 200, 5):
+        clock.now_ms += 5_000
+        try:
+            right = await gate.admit(HERE, how="probe")
+        except Skipped as skipped:
+            assert skipped.reason == "out"
+            continue
+        assert right is Right.TRIAL
+        tried.append(second + 5)
+        error = _error(ErrorClass.RATE_LIMITED) if len(tried) < 3 else None
+        await gate.settle(HERE, right, ms=1, error=error)
+        if error is None:
+            break
+        with pytest.raises(Skipped):
+            await gate.admit(HERE)
+    assert tried == [60, 120, 180]
+    assert await gate.admit(HERE) is Right.OK
+
+
+@pytest.mark.parametrize("guessed_first", [True, False])
+async def test_a_pause_that_a_provider_has_stated_is_not_tried(
+    gate: Gate, clock: SetClock, guessed_first: bool
+) -> None:
+    until_ms = clock.now_ms + 90_000
+    rights = [await gate.admit(HERE) for _ in range(2)]
+    errors = [_error(ErrorClass.RATE_LIMITED), _error(ErrorClass.RATE_LIMITED, until_ms)]
+    for right, error in zip(rights, errors if guessed_first else errors[::-1], strict=True):
+        await gate.settle(HERE, right, ms=1, error=error)
+    while clock.now_ms < until_ms:
+        with pytest.raises(Skipped):
+            await gate.admit(HERE, how="probe")
+        clock.now_ms += 1_000
+    # A refusal that has come since without a time is no more than a guess.
+    assert await gate.admit(HERE, how="probe") in (Right.OK, Right.TRIAL)
+
+
+async def test_a_statement_within_a_longer_guess_is_kept(gate: Gate, clock: SetClock) -> None:
+    await _refused(gate, clock, 5)
+    late = Right.OK  # of a call that was admitted before the pause
+    stated = _error(ErrorClass.RATE_LIMITED, clock.now_ms + 300_000)
+    await gate.settle(HERE, late, ms=1, error=stated)
+    clock.now_ms += 299_000
+    with pytest.raises(Skipped):
+        await gate.admit(HERE, how="probe")
+    clock.now_ms += 1_000
+    assert await gate.admit(HERE, how="probe") is Right.TRIAL
+
+
+async def test_an_answer_that_was_under_way_ends_no_pause(gate: Gate, clock: SetClock) -> None:
+    late = await gate.admit(HERE)
+    await _call(gate, ErrorClass.RATE_LIMITED)
+    await gate.settle(HERE, late, ms=1)
+    with pytest.raises(Skipped):
+        await gate.admit(HERE)
+
+
+async def test_a_trial_of_one_row_ends_the_pause_of_all(gate: Gate, clock: SetClock) -> None:
+    other_chain = account(row("one", "sentiment.asset"))
+    await _refused(gate, clock, 4)
+    clock.now_ms += 60_000
+    await gate.settle(other_chain, await gate.admit(other_chain, how="probe"), ms=1)
+    assert await gate.admit(HERE) is Right.OK
+
+
+async def test_a_probe_without_budget_is_no_probe(gate: Gate, clock: SetClock) -> None:
+    await _open(gate)
+    poor = account(row("one", "price.aggregate", Limit(1, 10)))
+    await gate.settle(poor, await gate.admit(poor, how="probe"), ms=1)
+    with pytest.raises(Skipped) as skipped:
+        await gate.admit(poor, how="probe")
+    assert skipped.value.reason == "no_budget"
+    clock.now_ms += 11_000
+    assert await gate.admit(poor, how="probe") is Right.PERMIT  # and not 45 s later
+
+
+async def test_probes_leave_half_of_a_days_calls_to_questions(gate: Gate, clock: SetClock) -> None:
+    await _open(gate)
+    poor = account(row("one", "price.aggregate", Limit(10, 86_400)))
+    probed = 0
+    for _ in range(30):
+        clock.now_ms += 46_000
+        try:
+            right = await gate.admit(poor, how="probe")
+        except Skipped as skipped:
+            assert skipped.reason == "no_budget"
+            continue
+        probed += 1
+        await gate.settle(poor, right, ms=1, error=_error(ErrorClass.TRANSIENT))
+    assert probed == 5
+    assert (await gate.rooms([poor]))[0][86_400] == 5
+
+
+async def test_a_demanded_probe_finds_out_at_once_and_lifts_what_it_disproves(
+    gate: Gate, clock: SetClock
+) -> None:
+    await _call(gate, ErrorClass.GEO_BLOCKED)
+    hows: tuple[How, ...] = ("", "probe", "forced")
+    for how in hows:
+        with pytest.raises(Skipped):
+            await gate.admit(HERE, how=how)
+    right = await gate.admit(HERE, how="demand")
+    await gate.settle(HERE, right, ms=1, error=_error(ErrorClass.GEO_BLOCKED))
+    with pytest.raises(Skipped):
+        await gate.admit(HERE)
+    await gate.settle(HERE, await gate.admit(HERE, how="demand"), ms=1)
+    assert await gate.admit(HERE) is Right.OK
+
+
+@pytest.mark.parametrize("error_class", [ErrorClass.RATE_LIMITED, ErrorClass.QUOTA_SPENT])
+async def test_a_demanded_probe_keeps_limits(
+    gate: Gate, clock: SetClock, error_class: ErrorClass
+) -> None:
+    await _call(gate, error_class)
+    with pytest.raises(Skipped):
+        await gate.admit(HERE, how="demand")
 
 
 async def test_another_address_is_not_paused_and_has_its_own_budget(gate: Gate) -> None:

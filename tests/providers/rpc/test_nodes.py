@@ -154,14 +154,25 @@ async def test_money_is_not_told_by_a_node_that_was_never_compared_and_lags() ->
     assert "eth_getBalance" not in lagging.asked
 
 
-async def test_a_node_of_another_chain_is_not_asked_again() -> None:
+async def test_a_node_of_another_chain_is_asked_for_nothing_but_its_chain() -> None:
     stranger = FakeNode(eth_chainId="0x38", **GAS)
     caller = FakeCaller({A: stranger, B: FakeNode(**GAS)})
     nodes = nodes_of(caller)
-    for _ in range(5):
+    for _ in range(9):
         assert (await gas_price(nodes))[1] == B
-        caller.clock.now += 60
-    assert stranger.asked == ["eth_chainId"]
+        caller.clock.now += 20
+    assert stranger.asked == ["eth_chainId"] * 3  # once a minute: it may be of ours again
+
+
+async def test_a_node_that_is_of_our_chain_again_serves_within_90_s() -> None:
+    stranger = FakeNode(eth_chainId="0x38", **GAS)
+    caller = FakeCaller({A: stranger, B: FakeNode(**GAS)})
+    nodes = nodes_of(caller)
+    assert (await gas_price(nodes))[1] == B
+    caller.nodes[A] = FakeNode(**GAS)
+    caller.nodes[B] = FakeNode(eth_gasPrice=failing())
+    caller.clock.now += 90
+    assert (await gas_price(nodes))[1] == A
 
 
 async def test_heads_are_compared_once_for_a_while() -> None:
