@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -26,6 +27,8 @@ from providers.collecting.usage_log import UsageLog
 from providers.collecting.whale_rounds import WhaleRounds
 from providers.opening import open_chains
 from stores.hot.store import HotStore, StoreUnavailable
+
+_END_S: Final = 2.0  # for what was noted, when the process ends
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +88,10 @@ async def open_providers(
         finally:
             stop.set()
             switching.cancel()
-            await asyncio.wait((*running, switching))
+            _, late = await asyncio.wait((*running, switching), timeout=_END_S)
+            for each in late:  # a store hangs
+                each.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
 
 async def _switch_again(

@@ -18,7 +18,7 @@ from providers.assets import Assets
 from providers.attempts import Alert, OnAlert
 from providers.bounds import MANY
 from providers.client import Client
-from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, Tried
+from providers.errors import NEVER_ASKED, ErrorClass, InvalidQuestion, NoAnswer, Tried
 from providers.lineup import Lineups
 from providers.news.gathering import Gathering
 from providers.news.mentions import Mentions
@@ -241,7 +241,8 @@ class Chains:
             each.error_class is ErrorClass.UNKNOWN for each in tried
         ):
             self._silent.add(chain)
-            self._tell(Alert("no_living_member", chain, None, f"nobody of {len(tried)} answers"))
+            asked = {each.resource for each in tried if each.skipped not in NEVER_ASKED}
+            self._tell(Alert("no_living_member", chain, None, f"nobody of {len(asked)} answers"))
 
     def _tell(self, alert: Alert) -> None:
         """Says the same of one resource once in a while, however often it is asked."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class ErrorClass(StrEnum):
@@ -28,6 +29,10 @@ class ProviderError(Exception):
         super().__init__(message)
         self.error_class = error_class
         self.until_ms = until_ms
+
+
+# Why a member is skipped of which nobody expects an answer.
+NEVER_ASKED: Final = ("no_key", "off")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from api.answers import RETRY, Answer, Body, Header, problem
 from api.parts import ProviderParts
 from api.providers.client_calls import TooManyCalls
-from providers.errors import InvalidQuestion, NoAnswer, Tried
+from providers.errors import NEVER_ASKED, InvalidQuestion, NoAnswer, Tried
 from providers.records import (
     Balance,
     ChainStats,
@@ -28,8 +28,6 @@ from timing.clock import now_ms
 PROVIDER_ERRORS: Final = (NoAnswer, InvalidQuestion, TooManyCalls)
 # Decimals as JSON numbers with all their digits; whole smallest units are text (beyond 2^53).
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
-# Members that were not asked for these reasons are no news to who asks.
-_EXPECTED: Final = ("no_key", "off")
 NO_STORE: Final = "no-store"
 
 
@@ -69,7 +67,7 @@ def told_tried(tried: Iterable[Tried], *, all_: bool = False) -> list[dict[str, 
             "message": without_ips(each.message),
         }
         for each in tried
-        if all_ or each.skipped not in _EXPECTED
+        if all_ or each.skipped not in NEVER_ASKED
     ]
 
 

@@ -18,6 +18,7 @@ from timing.backoff import stop_or
 # While the database is away; what comes then is counted and left out, oldest first.
 _MOST_WAITING: Final = 5_000
 _EVERY_S: Final = 10.0
+_LAST_S: Final = 0.7  # when the process ends
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +52,14 @@ class AttemptLog:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Stores what was noted until `stop`, and then what is left, once."""
-        while not stop.is_set():
-            await stop_or(stop, _EVERY_S)
+        """Stores what was noted until `stop`, and then what is left, if that is quick."""
+        while not await stop_or(stop, _EVERY_S):
             await self.flush()
+        try:
+            async with asyncio.timeout(_LAST_S):
+                await self.flush()
+        except TimeoutError:
+            log.warning("provider_attempts_lost", attempts=len(self._waiting))
 
     async def flush(self) -> None:
         """Stores what waits. While the database is away it stays."""

@@ -1,5 +1,7 @@
 """The part of a process that asks providers: over simulated ones, with what it keeps of them."""
 
+import asyncio
+
 import asyncpg
 import pytest
 from redis.asyncio import Redis
@@ -9,6 +11,7 @@ from commands.providers_part import open_api_parts, open_providers
 from commands.providers_registry import check_providers
 from config import Settings, SettingsError, load_settings
 from providers.collecting.requests_made import requests_counted
+from providers.questions import Question
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
 
@@ -48,7 +51,7 @@ async def test_the_agent_collects_and_keeps_all_kinds(
 
     assert collected["prices"].rows == kept["market_prices"] == 5
     assert collected["news"].rows == kept["news_articles"] > 20
-    assert collected["gas"].rows == kept["gas_prices"] == 6
+    assert collected["gas"].rows == kept["gas_prices"] == 6, collected["gas"]
     assert collected["whales"].rows == kept["whale_transactions"]
     assert {row["chain"] for row in cursors} >= {"ethereum", "bsc", "polygon", "arbitrum", "base"}
     assert attempted["ok"] > 30
@@ -90,6 +93,26 @@ async def test_what_an_operator_switched_off_stays_off_when_the_hot_store_is_emp
         await until(is_off)
         assert await hot.delete("provider:switches") == 1
         await until(is_off)
+
+
+async def test_a_database_that_hangs_does_not_hold_up_the_end(
+    settings: Settings, database_url: str
+) -> None:
+    async with open_parts(settings, "test") as parts:
+        locking = await asyncpg.connect(database_url)
+        async with (
+            locking.transaction(),
+            asyncio.timeout(15),  # a write alone has 20 s
+            open_providers(settings, parts.store, parts.database) as providers,
+        ):
+            assert providers is not None
+            await providers.switched.wait()
+            for table in ("market_prices", "providers"):
+                await locking.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            price = Question("price.aggregate", ("btc",), (("quote", "usd"),))
+            answer = await providers.parts.chains.ask(price, 3)
+            providers.parts.kept.note(answer.records)
+        await locking.close()
 
 
 async def test_nothing_is_opened_where_they_are_off(redis_url: str, database_url: str) -> None:
