@@ -11,14 +11,16 @@ from typing import Final
 
 from providers.resources import Limit
 
+KEPT_MS: Final = 3_600_000  # of a period that has ended
 SLOTS: Final = 20  # per window: room is free again slot by slot
 DAY_S: Final = 86_400
 MONTH_S: Final = 2_592_000
 
 # take_room(key, now, weight, args, first, last): takes `weight` of every limit, or of none; returns
 # nil, or when to ask again. Five args a limit: its name, quantity, slot in ms (0: a day or month),
-# the period's name and its end. What was sent at the end of a slot may be counted a little later
-# by the provider: a slot's room is held for one slot more than the window.
+# the period's name, which is its end, and that end. What was sent at the end of a slot may be
+# counted a little later by the provider: a slot's room is held for one slot more than the window.
+# A period that has ended is kept for a while: of two hosts one may be a moment ahead.
 BUDGET_LUA: Final = f"""
 local function take_room(key, now, weight, args, first, last)
   if first > last then return nil end
@@ -43,7 +45,9 @@ local function take_room(key, now, weight, args, first, last)
         limit.soonest = limit.ends
       end
       if held then limit.used = limit.used + (tonumber(taken[i + 1]) or 0)
-      else redis.call('HDEL', key, taken[i]) end
+      elseif not limit or limit.slot_ms > 0 or now - part > {KEPT_MS} then
+        redis.call('HDEL', key, taken[i])
+      end
     end
   end
   for _, limit in pairs(limits) do
@@ -108,7 +112,8 @@ def _period(window_s: int, now_ms: int) -> tuple[str, int]:
     """The name (digits) and the end of the day or month that `now_ms` is in."""
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if window_s < MONTH_S:
-        return f"{now:%Y%m%d}", round((midnight + timedelta(days=1)).timestamp() * 1000)
-    following = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return f"{now:%Y%m}", round(following.timestamp() * 1000)
+    following = midnight + timedelta(days=1)
+    if window_s >= MONTH_S:
+        following = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
+    ends_ms = round(following.timestamp() * 1000)
+    return str(ends_ms), ends_ms

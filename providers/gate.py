@@ -83,12 +83,13 @@ end
 return {{right, 0}}
 """
 # KEYS: member, account, usage. ARGV: now, right, outcome (ok, failure, neutral), ms, error
-# class or '', where the class applies (member, account or ''), until ms (0: a growing pause),
-# random, message.
+# class or '', where the class applies (member, account or ''), for how many ms (0: a growing
+# pause), random, message.
 # Reply: opened, closed or '', and until when the member or account is out.
 _SETTLE: Final = f"""{BREAKER_LUA}{HEALTH_LUA}{_NOW}
 local right, outcome, ms, class, where = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local till, chance = tonumber(ARGV[7]), tonumber(ARGV[8])
+if till > 0 then till = now + till end
 local changed = ''
 if outcome == 'neutral' then
   if right == 'permit' or right == 'trial' then redis.call('HDEL', KEYS[1], 'permit_until') end
@@ -268,12 +269,12 @@ class Gate:
         error: ProviderError | None = None,
     ) -> Settled:
         """Tells the outcome of a call that was admitted."""
-        outcome, where, until_ms = "ok", "", 0
+        outcome, where, for_ms = "ok", "", 0
         if error is not None:
-            outcome, where, until_ms = _consequence(error, self._clock.wall_ms())
+            outcome, where, for_ms = _consequence(error, self._clock.wall_ms())
         told = "" if error is None else printable(str(error))
         class_: str = "" if error is None else error.error_class
-        failure = (class_, where, until_ms, f"{self._chance():.6f}", told)
+        failure = (class_, where, for_ms, f"{self._chance():.6f}", told)
         changed, until = await self._settle.run(
             [account.member_key, account.account_key, usage_key(account.resource.id)],
             [self._now(), right, outcome, ms, *failure],
@@ -334,15 +335,17 @@ def _skipped(word: str, until_ms: int) -> Skipped:
 
 
 def _consequence(error: ProviderError, now_ms: int) -> tuple[str, str, int]:
-    """Outcome for the breaker, what is out (the member, the account), and until when."""
+    """Outcome for the breaker, what is out (the member, the account), and for how many ms."""
+    stated_ms = max(1, error.until_ms - now_ms) if error.until_ms else 0
     match error.error_class:
         case ErrorClass.TRANSIENT | ErrorClass.BAD_PAYLOAD:
             return "failure", "", 0
         case ErrorClass.RATE_LIMITED:
-            return "neutral", "account", error.until_ms or 0
+            return "neutral", "account", stated_ms
         case ErrorClass.QUOTA_SPENT:
-            return "neutral", "account", error.until_ms or quota_ends_ms(now_ms, month=False)
+            left_ms = quota_ends_ms(now_ms, month=False) - now_ms
+            return "neutral", "account", stated_ms or left_ms
         case ErrorClass.KEY_REJECTED | ErrorClass.PLAN_FORBIDS | ErrorClass.GEO_BLOCKED:
-            return "neutral", "member", error.until_ms or now_ms + DAY_MS
+            return "neutral", "member", stated_ms or DAY_MS
         case _:
             return "neutral", "", 0

@@ -13,6 +13,7 @@ from providers.resources import Limit
 from stores.hot.store import HotStore
 from tests.fixtures.upstash import OpenStore
 from tests.providers.asking import SetClock, account, row
+from timing.clock import SystemClock
 
 ROW = row("one")
 HERE = account(ROW)
@@ -311,6 +312,39 @@ async def test_a_demanded_probe_keeps_limits(
     await _call(gate, error_class)
     with pytest.raises(Skipped):
         await gate.admit(HERE, how="demand")
+
+
+async def test_a_pause_is_as_long_as_was_said_whatever_time_a_host_believes_it_is(
+    store: HotStore,
+) -> None:
+    """The store's clock counts; that of the process which was refused is an hour late."""
+
+    class Late(SystemClock):
+        def wall_ms(self) -> int:
+            return super().wall_ms() - 3_600_000
+
+    late, right = Late(), SystemClock()
+    error = _error(ErrorClass.RATE_LIMITED, late.wall_ms() + 30_000)
+    gate = Gate(store, fraction=1.0, clock=late)
+    settled = await gate.settle(HERE, await gate.admit(HERE), ms=1, error=error)
+    assert 25_000 < settled.until_ms - right.wall_ms() < 35_000
+    with pytest.raises(Skipped, match="rate_limited"):
+        await Gate(store, fraction=1.0, clock=right).admit(HERE)
+
+
+async def test_a_host_that_is_ahead_of_midnight_frees_no_budget_of_the_day(store: HotStore) -> None:
+    midnight_ms = 1_795_219_200_000  # 2026-11-21
+    days = account(row("one", "price.aggregate", Limit(3, 86_400)))
+    here = Gate(store, fraction=1.0, clock=SetClock(midnight_ms - 2_000))
+    ahead = Gate(store, fraction=1.0, clock=SetClock(midnight_ms + 1_000))
+    for _ in range(3):
+        await here.admit(days)
+    await ahead.admit(days)
+    with pytest.raises(Skipped) as skipped:
+        await here.admit(days)
+    assert skipped.value.until_ms == midnight_ms
+    [rooms] = await ahead.rooms([days])
+    assert rooms == {86_400: 2}
 
 
 async def test_another_address_is_not_paused_and_has_its_own_budget(gate: Gate) -> None:
