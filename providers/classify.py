@@ -31,6 +31,9 @@ _LONGEST_PAUSE_MS: Final = 3 * _DAY_MS  # of a ban; what asks for more is not be
 _RESETS: Final = ("x-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset")
 _EPOCH_S: Final = 1_000_000_000
 _LONGEST_RESET_S: Final = 900  # of a reset in seconds; greater ones are milliseconds
+# What Cloudflare says to those who do not ask for a page.
+_WALLED: Final = re.compile(r"error.?code\W{1,4}10(?:0[6-9]|1[0-2]|20)\b", re.IGNORECASE)
+_LONGEST_TEXT: Final = 500  # bytes of a refusal in plain words
 _SUSPENDED: Final = re.compile(r"(?:suspended|banned|retry|try again)\D{0,30}(\d{1,5}) ?s", re.I)
 _BY_STATUS: Final = {
     401: ErrorClass.KEY_REJECTED,
@@ -46,7 +49,9 @@ _BY_STATUS: Final = {
 }
 # Statuses whose text may say that it is another refusal, and those of them that mean no key.
 _REFUSALS: Final = (400, 402, 403, 422, 429)
-_OF_KEYS: Final = (400, 403, 422)
+_OF_KEYS: Final = (200, 400, 403, 422)
+# What words and codes say less surely than a status does.
+_VAGUE: Final = (ErrorClass.BAD_PAYLOAD, ErrorClass.TRANSIENT)
 # Kinds whose subjects a provider may not have: a 404 is then an answer about the subject.
 _OF_SUBJECTS: Final = (Kind.PRICE, Kind.BALANCE, Kind.SENTIMENT)
 # Kinds that carry a user's own words to the provider.
@@ -70,7 +75,9 @@ def classify(
     what the provider said, which may repeat the key: requests.secrets_shown takes it out."""
     answer = _Answer(resource, status, headers, body)
     for rule in (*resource.errors, *resource.provider.errors):
-        if answer.fits(rule):
+        # With another status a body counts where it says more than the status does.
+        vague = rule.error_class == ErrorClass.BAD_PAYLOAD and not rule.status and status >= 400
+        if not vague and answer.fits(rule):
             if rule.error_class == OK:
                 return None
             return answer.error(ErrorClass(rule.error_class), answer.said(), now_ms, rule.until)
@@ -144,15 +151,17 @@ class _Answer:
         fault_of = _ENVELOPES.get(self.resource.reader, told_fault)
         fault = None if document is None else fault_of(document)
         # With another status a body counts where it says more than the status does.
-        if fault is not None and self.status != 200 and fault[0] is ErrorClass.BAD_PAYLOAD:
+        if fault is not None and self.status != 200 and fault[0] in _VAGUE:
             return None
+        if fault is not None and self.status in (402, 429) and fault[0] is ErrorClass.KEY_REJECTED:
+            return None  # who has none is told to get one
         return fault
 
     def by_status(self) -> tuple[ErrorClass, str] | None:
         status = self.status
         if 200 <= status < 300 or status == 304:
             return self._of_success()
-        if status == 403 and self.is_page:  # of Cloudflare, CloudFront and the like
+        if status == 403 and (self.is_page or _WALLED.search(self.said())):  # Cloudflare and others
             found = ErrorClass.GEO_BLOCKED
         elif status in _REFUSALS and (worded := self._worded()) is not None:
             found = worded
@@ -184,6 +193,10 @@ class _Answer:
             return ErrorClass.TRANSIENT, "a page of HTML where an answer is due"
         if self.status == 204 or (self.status == 200 and not self.body.strip()):
             return ErrorClass.TRANSIENT, "an empty body"
+        start = self.body.lstrip()[:1]
+        if len(self.body) <= _LONGEST_TEXT and start not in (b"{", b"[", b"<"):
+            worded = self._worded()
+            return None if worded is None else (worded, self.said())
         return None
 
     def said(self) -> str:

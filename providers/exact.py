@@ -118,6 +118,15 @@ def block_of(value: Any) -> int | None:
     return found
 
 
+def quantity_of(value: Any) -> int | None:
+    """A number of a node: hexadecimal with 0x. Digits without it would be read as decimal."""
+    if is_none(value):
+        return None
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise BadValue(f"{shown(value)} is not a quantity such as 0x15")
+    return int(value, 16)
+
+
 def scaled_whole(value: Any, factor: int) -> int | None:
     """The number times `factor`, such as gwei to wei, rounded to a whole one: providers give more
     digits of fees than there are units."""
@@ -145,7 +154,7 @@ def _of_epoch(factor: int) -> Callable[[Any], int | None]:
 
 
 def _of_hex(value: Any) -> int | None:
-    found = whole_of(value)
+    found = quantity_of(value)
     return None if found is None else found * 1000
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from providers.errors import ErrorClass
 from providers.exact import shown
 from providers.rpc_errors import rpc_fault
+from providers.wording import TROUBLE, refusal_in
 from texts.foreign import foreign_text
 
 Fault = tuple[ErrorClass, str]
@@ -13,7 +14,7 @@ Fault = tuple[ErrorClass, str]
 _EMPTY: Final = re.compile(r"no .{0,40}(?:transactions|transfers|records|found)", re.IGNORECASE)
 # Of the result (or the message) of what was refused; the first that matches counts.
 _REFUSALS: Final = (
-    (r"max daily", ErrorClass.QUOTA_SPENT),
+    (r"max\w* daily", ErrorClass.QUOTA_SPENT),
     (r"max (?:calls|rate)|rate limit|too many|temporarily unavailable", ErrorClass.RATE_LIMITED),
     (r"invalid api key|missing.*api key|api key", ErrorClass.KEY_REJECTED),
     (r"not supported for this chain|upgrade|api pro|plan", ErrorClass.PLAN_FORBIDS),
@@ -58,4 +59,6 @@ def _fault(table: tuple[tuple[str, ErrorClass], ...], said: Any) -> Fault:
     for pattern, error_class in table:
         if re.search(pattern, text, re.IGNORECASE):
             return error_class, text
-    return ErrorClass.BAD_PAYLOAD, text
+    if (worded := refusal_in(text)) is not None:
+        return worded, text
+    return ErrorClass.TRANSIENT if TROUBLE.search(text) else ErrorClass.BAD_PAYLOAD, text

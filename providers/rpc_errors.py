@@ -8,7 +8,7 @@ import re
 from typing import Any, Final
 
 from providers.errors import ErrorClass
-from providers.wording import KEY, LIMITED, spent_period
+from providers.wording import KEY, LIMITED, TROUBLE, spent_period
 from texts.foreign import foreign_text
 
 REVERTED: Final = 3  # the contract refused the call: an answer
@@ -17,7 +17,8 @@ _PLAN: Final = re.compile(r"upgrade|paid plan|not (?:available|supported) on|tie
 _NOT_HERE: Final = re.compile(
     r"missing trie node|header not found|no state available|no historical|pre-bedrock|"
     r"state .*not available|unknown block|block not found|pruned|archive|block.{0,12}range|"
-    r"blocks range|method .*(?:not|disabled)|is not available|unsupported method|not whitelisted|"
+    r"blocks range|ranges? over|limited to .{0,20}range|specify an address|"
+    r"method .*(?:not|disabled)|is not available|unsupported method|not whitelisted|"
     r"more than \d+ results|response size|max results",
     re.IGNORECASE,
 )
@@ -55,7 +56,8 @@ def is_reverted(document: Any) -> bool:
         return False
     message = str(error.get("message", "")).lower()
     if error.get("code") == REVERTED:
-        return "revert" in message or "data" in error
+        data = error.get("data")
+        return "revert" in message or (isinstance(data, str) and data.startswith("0x"))
     return message.startswith("execution reverted")
 
 
@@ -73,4 +75,6 @@ def _class_of(code: Any, text: str) -> ErrorClass:
         return by_code
     if _PLAN.search(text):
         return ErrorClass.PLAN_FORBIDS
-    return ErrorClass.CALLER_FAULT if _CALLER.search(text) else ErrorClass.BAD_PAYLOAD
+    if _CALLER.search(text):
+        return ErrorClass.CALLER_FAULT
+    return ErrorClass.TRANSIENT if TROUBLE.search(text) else ErrorClass.BAD_PAYLOAD

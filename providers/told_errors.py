@@ -11,7 +11,7 @@ from providers.errors import ErrorClass
 from providers.exact import is_none, shown
 from providers.explorer_errors import Fault
 from providers.paths import as_text
-from providers.wording import KEY, LIMITED, spent_period
+from providers.wording import TROUBLE, refusal_in
 from texts.foreign import foreign_text
 
 # What an answer has that is nothing but an error; its data would stand under other names.
@@ -83,12 +83,10 @@ def _code(document: Any) -> str | None:
 
 def _fault(said: str | None, document: Any) -> Fault:
     text = shown(document) if said is None else foreign_text(said)
-    if spent_period(text) is not None:
-        return ErrorClass.QUOTA_SPENT, text
-    if LIMITED.search(text):
-        return ErrorClass.RATE_LIMITED, text
-    if KEY.search(text):
-        return ErrorClass.KEY_REJECTED, text
+    if (worded := refusal_in(text)) is not None:
+        return worded, text
     if (by_code := _BY_CODE.get(_code(document) or "")) is not None:
         return by_code, text
-    return ErrorClass.UNKNOWN if _NOT_THERE.search(text) else ErrorClass.BAD_PAYLOAD, text
+    if _NOT_THERE.search(text):
+        return ErrorClass.UNKNOWN, text
+    return ErrorClass.TRANSIENT if TROUBLE.search(text) else ErrorClass.BAD_PAYLOAD, text

@@ -3,6 +3,8 @@
 import re
 from typing import Final, Literal
 
+from providers.errors import ErrorClass
+
 Period = Literal["day", "month"]
 
 _SPENT: Final = r"exceed\w*|reached|spent|exhausted|used up"
@@ -13,7 +15,15 @@ _QUOTA: Final = re.compile(
     re.IGNORECASE,
 )
 _CREDITS: Final = re.compile(
-    rf"\b(?:credit|point|quota)s?\b.{{0,30}}\b(?:{_SPENT}|left)\b|out of credits", re.IGNORECASE
+    rf"\b(?:credit|point|quota)s?\b.{{0,30}}\b(?:{_SPENT}|insufficient)\b|"
+    r"\b(?:no|not enough|insufficient|out of)\b.{0,20}\bcredits\b",
+    re.IGNORECASE,
+)
+# What passes by itself.
+TROUBLE: Final = re.compile(
+    r"internal (?:server )?error|time[d ]?-? ?out|temporar|try again|please retry|overload|"
+    r"unavailable|unable to complete|too busy",
+    re.IGNORECASE,
 )
 LIMITED: Final = re.compile(
     r"rate.?limit|too many|limits? (?:exceeded|reached)|frequency limit|throttl|"
@@ -28,6 +38,15 @@ KEY: Final = re.compile(
     r"disabled|revoked|wrong|incorrect)\b",
     re.IGNORECASE,
 )
+
+
+def refusal_in(text: str) -> ErrorClass | None:
+    """What the words of a refusal mean; None where they say nothing that is known."""
+    if spent_period(text) is not None:
+        return ErrorClass.QUOTA_SPENT
+    if LIMITED.search(text):
+        return ErrorClass.RATE_LIMITED
+    return ErrorClass.KEY_REJECTED if KEY.search(text) else None
 
 
 def spent_period(text: str) -> Period | None:

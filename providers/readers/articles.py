@@ -38,7 +38,7 @@ def _article(row: Row) -> NewsItem | None:
     url, title = row.text("url"), row.text("title")
     if url is None or title is None:
         return None
-    published_ms = row.time("published")
+    published_ms = _time(row, "published")
     return NewsItem(
         **row.asked.common(published_ms),
         id="",
@@ -47,11 +47,19 @@ def _article(row: Row) -> NewsItem | None:
         title=title,
         summary=row.text("summary") or "",
         published_at_ms=published_ms,
-        updated_at_ms=row.time("updated"),
+        updated_at_ms=_time(row, "updated"),
         authors=tuple(_texts(row, "authors")),
         assets=tuple(_texts(row, "codes")),
         language=row.text("language") or DEFAULT_LANGUAGE,
     )
+
+
+def _time(row: Row, key: str) -> int | None:
+    """None where it cannot be read: a story is not lost for its date."""
+    try:
+        return row.time(key)
+    except BadValue:
+        return None
 
 
 def _texts(row: Row, key: str) -> Iterator[str]:
@@ -61,6 +69,6 @@ def _texts(row: Row, key: str) -> Iterator[str]:
     for path in field_of(row.read[key]).paths:
         for value in path.each(row.item, row.name.values):
             for each in value if isinstance(value, list) else (value,):
-                text = as_text(each)
+                text = None if isinstance(each, bool) else as_text(each)
                 if not is_none(text) and text is not None:
                     yield text.strip()

@@ -43,8 +43,11 @@ def _tron_balance(row: Row) -> Balance:
     address = tron_base58(account.get("address"))
     if address != row.name.subject:
         raise BadValue(f"the answer is about {shown(address)}")
-    # A message of theirs leaves out what is zero.
-    return balance(row, whole_of(account.get("balance")) or 0)
+    # A message of theirs leaves out what is zero; it never has null.
+    raw = whole_of(account.get("balance", 0))
+    if raw is None:
+        raise BadValue("the balance is empty")
+    return balance(row, raw)
 
 
 def tron_base58(address: Any) -> str:

@@ -5,7 +5,7 @@ from statistics import median_low
 from typing import Any, Final
 
 from providers.errors import ErrorClass
-from providers.exact import BadValue, block_of, shown, time_ms, whole_of
+from providers.exact import BadValue, block_of, quantity_of, shown, time_ms
 from providers.networks import network_of
 from providers.readers.asked import Asked
 from providers.readers.fields import LEVELS
@@ -64,11 +64,14 @@ def read_fees(body: bytes, asked: Asked) -> list[Record]:
 def _fees(row: Row) -> GasPrice:
     history = row.document
     base_fees = _all_whole(history.get("baseFeePerGas"))
-    oldest = block_of(history.get("oldestBlock"))
+    oldest = block_of(quantity_of(history.get("oldestBlock")))
     if not base_fees or oldest is None:
         raise BadValue("the fee history has no base fee, or no block")
     base_fee = base_fees[-1]
-    rewards = [_all_whole(block) for block in _listed(history.get("reward") or []) if block]
+    blocks = _listed(history.get("reward") or [])
+    if blocks and len(base_fees) != len(blocks) + 1:
+        raise BadValue("the fee history has not one base fee more than blocks")
+    rewards = [_all_whole(block) for block in blocks if block]
     if any(len(block) != len(LEVELS) for block in rewards):
         raise BadValue("the fee history has other percentiles than were asked for")
     fees: dict[str, Any] = {}
@@ -99,7 +102,10 @@ def read_head(body: bytes, asked: Asked) -> list[Record]:
 
 def _head(row: Row) -> ChainStats:
     block = row.document
-    height, time = block_of(block.get("number")), time_ms(block.get("timestamp"), "hex_s")
+    height, time = (
+        block_of(quantity_of(block.get("number"))),
+        time_ms(block.get("timestamp"), "hex_s"),
+    )
     if height is None or time is None:
         raise BadValue("the block has no number, or no time")
     metrics: dict[str, Metric] = {}
@@ -108,7 +114,7 @@ def _head(row: Row) -> ChainStats:
         ("gas_limit", "gasLimit", "gas"),
         ("base_fee", "baseFeePerGas", "wei"),
     ):
-        value = whole_of(block.get(key))
+        value = quantity_of(block.get(key))
         if value is not None:
             metrics[name] = Metric.of(value, unit)
     if isinstance(transactions := block.get("transactions"), list):
@@ -130,7 +136,7 @@ def read_balance(body: bytes, asked: Asked) -> list[Record]:
 
 
 def _balance(row: Row) -> Balance:
-    raw = whole_of(row.document)
+    raw = quantity_of(row.document)
     if raw is None:
         raise BadValue("the balance is empty")
     block = row.asked.question.option("block")
@@ -168,7 +174,7 @@ def _listed(values: Any) -> list[Any]:
 
 
 def _all_whole(values: Any) -> list[int]:
-    found = [whole_of(value) for value in _listed(values)]
+    found = [quantity_of(value) for value in _listed(values)]
     if any(value is None for value in found):
         raise BadValue("an amount is missing")
     return [value for value in found if value is not None]

@@ -76,7 +76,7 @@ class Row:
         value, _ = self.raw(key)
         if is_none(value):
             return None
-        if (text := as_text(value)) is None:
+        if value is True or (text := as_text(value)) is None:
             raise BadValue(f"{key} is {shown(value)}, not a text")
         return text.strip()
 
@@ -150,7 +150,7 @@ def records_of(document: Any, asked: Asked, make: Callable[[Row], Made | None]) 
     if bad is not None:
         raise asked.bad(str(bad))
     paths = telling(asked.read)
-    for name in _names(asked) if paths else ():
+    for name in _names(asked) if paths and document is not None else ():
         if all(path.misfits(document, name.values) for path in paths):
             raise asked.bad(f"{paths[0].text} leads nowhere in {shown(document)}")
     raise asked.nothing()

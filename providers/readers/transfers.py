@@ -39,8 +39,8 @@ def _token_transfer(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTransf
             type="transfer",
             contract=item["contractAddress"],
             amount_raw=_needed(item.get("value")),
-            senders=(str(item["from"]),),
-            receivers=(str(item["to"]),),
+            senders=(_address(item.get("from")),),
+            receivers=(_address(item.get("to")),),
             block=block_of(item.get("blockNumber")),
             time_ms=time_ms(item.get("timeStamp"), "s"),
             confirmed=(whole_of(item.get("confirmations")) or 0) >= _CONFIRMATIONS,
@@ -80,17 +80,30 @@ def read_whale_alert(body: bytes, asked: Asked) -> list[Record]:
     document = asked.document(body)
     if isinstance(document, dict):
         document = [document] if "sub_transactions" in document else document.get("transactions")
-    return _each(_listed(document, asked), asked, _whale_transfers)
+    parts = [
+        (item, index, part)
+        for item in _listed(document, asked)
+        for index, part in enumerate(_subs(item))
+    ]
+    return _each(parts, asked, _whale_transfer)
 
 
-def _whale_transfers(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTransfer]:
-    for index, part in enumerate(item["sub_transactions"]):
-        asset, contract, decimals = _by_symbol(asked, chain, part.get("symbol"))
-        if asset is None:
-            continue
+def _subs(item: Any) -> list[Any]:
+    found = item.get("sub_transactions") if isinstance(item, dict) else None
+    return found if isinstance(found, list) else [None]  # which cannot be read
+
+
+def _whale_transfer(
+    found: tuple[Any, int, Any], asked: Asked, chain: str
+) -> Iterator[WhaleTransfer]:
+    item, index, part = found
+    asset, contract, decimals = _by_symbol(asked, chain, part.get("symbol"))
+    if asset is not None:
         inputs, outputs = part.get("inputs") or [], part.get("outputs") or []
-        amounts = [positive(each.get("amount")) for each in outputs or inputs]
-        amount = sum((each for each in amounts if each is not None), Decimal(0))
+        kind, senders = _type(part.get("transaction_type")), _addresses(inputs)
+        # What comes back to a sender is change.
+        outputs = [each for each in outputs if each.get("address") not in senders]
+        amount = _moved(inputs if kind == "burn" else outputs)
         price = positive(part.get("unit_price_usd"))
         yield WhaleTransfer(
             **_parts(asked, chain, item.get("hash"), asset, decimals)
@@ -99,10 +112,10 @@ def _whale_transfers(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTrans
                 "price_source": None if price is None else asked.resource.provider.id,
             },
             index=index,
-            type=_type(part.get("transaction_type")),
+            type=kind,
             contract=contract,
             amount_raw=_needed(smallest_units(amount, decimals)),
-            senders=_addresses(inputs),
+            senders=senders,
             receivers=_addresses(outputs),
             sender_owner=_owner(inputs),
             receiver_owner=_owner(outputs),
@@ -143,8 +156,8 @@ def _bitquery_transfer(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTra
         type="transfer",
         contract=contract,
         amount_raw=_needed(smallest_units(transfer.get("Amount"), decimals)),
-        senders=(str(transfer["Sender"]),),
-        receivers=(str(transfer["Receiver"]),),
+        senders=(_address(transfer.get("Sender")),),
+        receivers=(_address(transfer.get("Receiver")),),
         block=block_of(block.get("Number")),
         time_ms=time_ms(block.get("Time"), "iso"),
         confirmed=False,
@@ -190,7 +203,7 @@ def _numbered(found: list[WhaleTransfer]) -> Iterator[WhaleTransfer]:
 
 
 def _parts(asked: Asked, chain: str, tx_hash: Any, asset: str, decimals: int) -> dict[str, Any]:
-    if not isinstance(tx_hash, str) or not 0 < len(tx_hash) <= _LONGEST_HASH:
+    if not isinstance(tx_hash, str) or not 0 < len(tx_hash.strip()) <= _LONGEST_HASH:
         raise BadValue(f"{shown(tx_hash)} is not a transaction")
     return {
         **asked.common(None),
@@ -230,8 +243,23 @@ def _by_symbol(asked: Asked, chain: str, symbol: Any) -> tuple[str | None, str |
     return having[0].id, token.contract, token.decimals
 
 
+def _moved(parts: list[Any]) -> Decimal:
+    """What all parts have together. Raises BadValue where one does not say: the rest is less."""
+    amounts = [positive(each.get("amount")) for each in parts]
+    told = [amount for amount in amounts if amount is not None]
+    if not told or len(told) < len(amounts):
+        raise BadValue("an amount is missing")
+    return sum(told, Decimal(0))
+
+
+def _address(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise BadValue(f"{shown(value)} is not an address")
+    return value
+
+
 def _addresses(parts: list[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each["address"] for each in parts if each.get("address")))
+    return tuple(dict.fromkeys(_address(each["address"]) for each in parts if each.get("address")))
 
 
 def _owner(parts: list[Any]) -> str | None:

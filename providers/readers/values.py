@@ -132,7 +132,9 @@ def balance_of(row: Row) -> Balance | None:
         raw = whole_of(value)
     if raw is None:
         return None
-    spent = row.whole("minus") or 0
+    spent = row.whole("minus") if "minus" in row.read else 0
+    if spent is None:
+        raise BadValue("what was spent is missing")
     if spent > raw:
         raise BadValue(f"more was spent ({spent}) than received ({raw})")
     return balance(row, raw - spent, row.block("block"))

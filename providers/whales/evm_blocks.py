@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from providers.accounts import evm_address
 from providers.errors import InvalidQuestion
-from providers.exact import BadValue, shown, whole_of
+from providers.exact import BadValue, quantity_of, shown
 from providers.whales.scanning import Watched
 
 TRANSFER: Final = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
@@ -90,7 +90,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _whole(value: Any) -> int:
-    found = whole_of(value)
+    found = quantity_of(value)
     if found is None:
         raise BadValue("a number is missing")
     return found

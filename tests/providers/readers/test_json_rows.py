@@ -144,7 +144,8 @@ def test_news_in_which_anything_may_be_null() -> None:
         "authors":[{"name":"A"},{"name":null}],"instruments":[{"code":"BTC"}]},
         {"url":null,"title":"No address"},{"url":"https://a.example/2","title":" "},null,
         {"url":"https://a.example/3","title":"Bad time","publishedAt":"soon"}]}"""
-    (story,) = read(NEWS, body, "news")
+    story, undated = read(NEWS, body, "news")
+    assert (undated.title, undated.published_at_ms) == ("Bad time", None)
     assert (story.url, story.title, story.summary) == ("https://a.example/1", "One", "")
     assert (story.source, story.authors, story.assets) == ("Somebody", ("A",), ("BTC",))
     assert story.published_at_ms == story.as_of_ms == 1790790250000

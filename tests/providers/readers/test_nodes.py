@@ -42,7 +42,7 @@ def test_fees_are_of_the_next_block() -> None:
 
 
 def test_a_base_fee_of_0_is_one_and_rewards_may_be_missing() -> None:
-    (gas,) = read(GAS, history(baseFeePerGas=["0x0", "0x0"]), "bsc")
+    (gas,) = read(GAS, history(baseFeePerGas=["0x0", "0x0"], reward=[["0x1", "0x2", "0x8"]]), "bsc")
     assert (gas.base_fee_wei, gas.max_fee_fast_wei, gas.block) == (0, 8, 100)
     (gas,) = read(GAS, history(reward=None), "bsc")
     assert gas.priority_fast_wei is None
@@ -53,6 +53,8 @@ def test_a_base_fee_of_0_is_one_and_rewards_may_be_missing() -> None:
     [
         {"baseFeePerGas": ["0x0", "0x0"], "reward": [["0x0", "0x0", "0x0"]]},
         {"baseFeePerGas": []},
+        {"baseFeePerGas": ["0x1", "0x1", "0x1"], "reward": [["0x1", "0x2", "0x8"]]},
+        {"baseFeePerGas": ["1", "1"]},
         {"baseFeePerGas": ["0x1", "zero"]},
         {"baseFeePerGas": "0x1"},
         {"baseFeePerGas": ["0x1", None]},
