@@ -3,7 +3,7 @@
 Callers decide what to request, how to page and what to retry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -60,6 +60,8 @@ _PAGE: Final = 64 * 1024  # of an error page: more than any cause repeats
 
 _NO_HEADERS: Final[Mapping[str, str]] = CIMultiDictProxy(CIMultiDict())
 
+Heard = Callable[[Request, bytes], None]
+
 log = structlog.get_logger(__name__)
 
 
@@ -68,7 +70,8 @@ class ExchangeClient:
 
     `store`: shares the budgets with the other processes at the same address. `limits`: shares
     the limits of another client of this process. `requests` counts everything sent, `retries`
-    the repetitions among them; a CollectionRun counts those of one job.
+    the repetitions among them; a CollectionRun counts those of one job. `heard` is told of each
+    successful answer; it must not wait.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class ExchangeClient:
         clock: Clock | None = None,
         request_s: float = REQUEST_TIMEOUT_S,
         metrics: ExchangeMetrics | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self._base_urls = {exchange: base_url_of(settings, exchange) for exchange in VENUES}
         self._proxies = {exchange: proxy_of(settings, exchange) for exchange in VENUES}
@@ -98,6 +102,7 @@ class ExchangeClient:
             )
         }
         self._request_s = request_s
+        self._heard = heard
         self._local_address = settings.egress_address
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()
@@ -281,6 +286,8 @@ class ExchangeClient:
             raise self._source_down(request, "the answer repeats the credentials that were sent")
         if request.endpoint is Endpoint.TIME:
             counts.header_time_ms[request.exchange] = answered_at_ms(headers)
+        if self._heard is not None:
+            self._heard(request, body)
         return body
 
     @staticmethod

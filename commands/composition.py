@@ -72,6 +72,7 @@ async def open_job_context(
     """
     # Imported here, because the API uses this module too and must not load the numeric packages.
     from budgets.exchange_client import ExchangeClient
+    from commands.facade_part import keeping_answers
     from documents.kept import KeptDocuments
     from jobs.context import JobContext
     from jobs.endings import Endings
@@ -85,7 +86,10 @@ async def open_job_context(
     metrics.watch_history(settings.exchanges)
     async with (
         open_parts(settings, role) as parts,
-        ExchangeClient(settings, store=parts.store, metrics=metrics.exchange) as client,
+        keeping_answers(settings, parts.store) as heard,
+        ExchangeClient(
+            settings, store=parts.store, metrics=metrics.exchange, heard=heard
+        ) as client,
     ):
         live = LiveRows(
             *(parts.store, fed, client.clock),

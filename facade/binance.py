@@ -3,13 +3,16 @@
 Source: the exchange's public API documentation as of autumn 2026, and logs that others published.
 """
 
+from collections.abc import Iterator
 from math import inf
 from typing import Final
 
+import msgspec
 import orjson
 
 from facade.candle_questions import CandleQuestion, Keeps
 from facade.market_rows import MarketRows
+from facade.told_rows import ToldRow
 from facade.venue import (
     CandleForm,
     FacadeVenue,
@@ -24,6 +27,7 @@ from facade.venue import (
 )
 from market.markets import Exchange
 from market.timeframes import Timeframe
+from venues.venue import Endpoint
 
 _WINDOW: Final = frozenset(("startTime", "endTime", "limit"))
 _OF_CANDLES: Final = by_limit(((99, 1), (499, 2), (1000, 5), (inf, 10)), usual=500)
@@ -214,6 +218,39 @@ def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion, now_
     return f"[{','.join(told)}]".encode()
 
 
+class _Interest(msgspec.Struct):
+    symbol: str
+    timestamp: int | str
+
+
+class _Funding(msgspec.Struct):
+    symbol: str
+    fundingTime: int
+    rateType: str | None = None
+
+
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_INTEREST: Final = msgspec.json.Decoder(_Interest)
+_FUNDING: Final = msgspec.json.Decoder(_Funding)
+
+
+def _interest_rows(body: bytes, symbol: str | None) -> Iterator[ToldRow]:
+    """[{"symbol":"BTCUSDT","sumOpenInterest":"111856.66400000","sumOpenInterestValue":"...",
+    "CMCCirculatingSupply":"...","timestamp":1786816800000},...]"""
+    for raw in _LIST.decode(body):
+        row = _INTEREST.decode(raw)
+        yield ToldRow.of(row.symbol, int(row.timestamp), raw)
+
+
+def _funding_rows(body: bytes, symbol: str | None) -> Iterator[ToldRow]:
+    """[{"symbol":"BTCUSDT","fundingTime":1786780800002,"fundingRate":"0.00006523",
+    "markPrice":"63050.01692754","rateType":"Regular"},...]; one time may have a row of each type.
+    """
+    for raw in _LIST.decode(body):
+        row = _FUNDING.decode(raw)
+        yield ToldRow.of(row.symbol, row.fundingTime, raw, row.rateType or "")
+
+
 # The code that clients look for at a status; others say "unknown".
 _CODES: Final = {403: -2015, 404: -5000, 418: -1003, 429: -1003, 503: -1001, 504: -1007}
 
@@ -230,4 +267,5 @@ FACADE: Final = FacadeVenue(
     signing=frozenset(("signature", "timestamp", "recvWindow", "listenKey", "apiKey")),
     key_headers=("x-mbx-apikey",),
     candles=CandleForm(columns=_OF_A_CANDLE, asked=_asked_candles, told=_told_candles),
+    read_rows={Endpoint.OPEN_INTEREST: _interest_rows, Endpoint.FUNDING: _funding_rows},
 )

@@ -3,12 +3,15 @@
 Source: the exchange's public API documentation as of autumn 2026, and logs that others published.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
+import msgspec
 import orjson
 
 from facade.candle_questions import CandleQuestion, Keeps
 from facade.market_rows import MarketRows
+from facade.told_rows import ToldRow
 from facade.venue import (
     Answerer,
     CandleForm,
@@ -119,6 +122,51 @@ def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion, now_
     ).encode()
 
 
+class _Interest(msgspec.Struct):
+    timestamp: str
+
+
+class _Funding(msgspec.Struct):
+    symbol: str
+    fundingRateTimestamp: str
+
+
+class _Result(msgspec.Struct):
+    list: list[msgspec.Raw]
+    category: str
+    symbol: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    result: _Result
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+_INTEREST: Final = msgspec.json.Decoder(_Interest)
+_FUNDING: Final = msgspec.json.Decoder(_Funding)
+
+
+def _interest_rows(body: bytes, symbol: str | None) -> Iterator[ToldRow]:
+    """{...,"result":{"symbol":"BTCUSDT","category":"linear","list":[{"openInterest":"...",
+    "singleOpenInterest":"...","timestamp":"1786816800000"},...],"nextPageCursor":"..."}}"""
+    result = _ANSWER.decode(body).result
+    if result.category != "linear" or result.symbol is None:
+        return
+    for raw in result.list:
+        yield ToldRow.of(result.symbol, int(_INTEREST.decode(raw).timestamp), raw)
+
+
+def _funding_rows(body: bytes, symbol: str | None) -> Iterator[ToldRow]:
+    """{...,"result":{"category":"linear","list":[{"symbol":"BTCUSDT","fundingRate":"0.0001",
+    "fundingRateTimestamp":"1786780800000"},...]}}"""
+    result = _ANSWER.decode(body).result
+    if result.category != "linear":
+        return
+    for raw in result.list:
+        row = _FUNDING.decode(raw)
+        yield ToldRow.of(row.symbol, int(row.fundingRateTimestamp), raw)
+
+
 # retCode by status; clients read it from a body of status 200, but for limits of the address.
 _CODES: Final = {403: 10005, 404: 10017, 429: 10006, 503: 10016, 504: 10000}
 
@@ -142,4 +190,5 @@ FACADE: Final = FacadeVenue(
     signing=frozenset(("sign", "signature", "timestamp", "recv_window", "api_key", "apiKey")),
     key_headers=("x-bapi-",),
     candles=CandleForm(columns=_OF_A_CANDLE, asked=_asked_candles, told=_told_candles),
+    read_rows={Endpoint.OPEN_INTEREST: _interest_rows, Endpoint.FUNDING: _funding_rows},
 )

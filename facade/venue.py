@@ -6,7 +6,9 @@ from typing import Literal
 
 from facade.candle_questions import CandleQuestion
 from facade.market_rows import MarketRows
+from facade.told_rows import RowReader
 from market.markets import Exchange
+from venues.venue import Endpoint
 
 # What answers a path from the cache (facade/answers): nothing else has all fields of its rows.
 Answerer = Literal["klines", "open_interest", "funding", "time"]
@@ -53,7 +55,8 @@ class FacadeVenue:
     `paths`: by path. `error`: the body of an error as the exchange writes it, from an HTTP status
     and a text; and the HTTP status that it is sent with. `signing`: parameters that only signed
     requests have. `key_headers`: header fields that carry keys (lower case, prefixes). `candles`:
-    the form of its candles.
+    the form of its candles. `read_rows`: the rows of answers of an endpoint that are kept as they
+    came.
     """
 
     exchange: Exchange
@@ -62,6 +65,7 @@ class FacadeVenue:
     signing: frozenset[str]
     key_headers: tuple[str, ...]
     candles: CandleForm
+    read_rows: Mapping[Endpoint, RowReader]
 
 
 def table(paths: tuple[PublicPath, ...]) -> Mapping[str, PublicPath]:
