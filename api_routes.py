@@ -7,9 +7,9 @@ Api                 FastAPI behind api/middleware.py
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
@@ -42,14 +42,8 @@ from api.openapi import openapi
 from api.overview.endpoint import build_overview
 from api.parts import Parts
 from api.parts_state import database_probe
-from api.providers.answered import PROVIDER_ERRORS, error_answer
-from api.providers.asking import Asking
-from api.providers.chains import build_chain_facts
-from api.providers.client_calls import ClientCalls
-from api.providers.market import build_market
+from api.providers.off import build_off
 from api.providers.records import build_provider_records
-from api.providers.resources import build_resources
-from api.providers.rpc import build_rpc
 from api.scrape import ProcessGroup, build_scrape
 from api.state import ApiState
 from api.status import build_status
@@ -72,6 +66,9 @@ from history.reading import HistoryReader
 from metrics.api import ApiMetrics
 from metrics.event_loop import measuring_loop_lag
 from stores.hot.store import StoreUnavailable
+
+if TYPE_CHECKING:
+    from api.providers.asking import Asking
 
 __all__ = ["Api", "create_app"]
 
@@ -112,11 +109,8 @@ def create_app(
         build_agent(app.tokens),
         build_records(),
         build_collectors(app.tokens),
-        build_market(),
-        build_chain_facts(),
-        build_rpc(app.tokens),
+        *_provider_routes(settings, app.tokens),
         build_provider_records(),
-        build_resources(app.tokens),
         build_status(settings, app.tokens, probe),
         build_overview(settings, VERSION, processes, probe),
         build_scrape(processes),
@@ -125,7 +119,7 @@ def create_app(
     for router in routers:
         app.include_router(router)
     app.router.routes.extend(console_routes())
-    _handle_errors(app, [route for router in routers for route in router.routes])
+    _handle_errors(app, settings, [route for router in routers for route in router.routes])
     return app
 
 
@@ -190,12 +184,12 @@ class Api(FastAPI):
         if self._events is not None:
             await self._events.aclose()
 
-    def _asking(self, parts: Parts) -> Asking | None:
+    def _asking(self, parts: Parts) -> "Asking | None":
         if parts.providers is None:
             return None
-        most = self._settings.max_provider_calls_per_client
-        calls = ClientCalls(most, self._settings.trusted_proxies)
-        return Asking(parts.providers, self._settings, calls)
+        from api.providers.routes import asking_by
+
+        return asking_by(parts.providers, self._settings)
 
     def _listeners(self) -> int:
         return 0 if self._events is None else self._events.listeners()
@@ -270,7 +264,15 @@ class Api(FastAPI):
                 await cache.aclose()
 
 
-def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+def _provider_routes(settings: Settings, tokens: Tokens) -> list[APIRouter]:
+    if settings.providers == "off":
+        return [build_off()]
+    from api.providers.routes import build_provider_routes
+
+    return build_provider_routes(tokens)
+
+
+def _handle_errors(app: FastAPI, settings: Settings, routes: Sequence[BaseRoute]) -> None:
     """Answers exceptions by api.answers.answer_to; a 405 lists all methods of the path."""
 
     def handle(request: Request, error: Exception) -> Response:
@@ -297,5 +299,7 @@ def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         Exception,
     ):
         app.add_exception_handler(kind, handle)
-    for provider_error in PROVIDER_ERRORS:
-        app.add_exception_handler(provider_error, lambda _, error: to_response(error_answer(error)))
+    if settings.providers != "off":
+        from api.providers.routes import handle_provider_errors
+
+        handle_provider_errors(app)

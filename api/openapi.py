@@ -15,7 +15,7 @@ from api.history.backfill_models import AskBackfill
 from api.history.models import HistoryRows
 from api.models import GetMarketData, InvalidRequest, Problem
 from api.moments import AS_OF_SCHEMA
-from api.providers.models import PriceRecords
+from api.providers.record_models import PriceRecords
 from api.workers.models import ChangeWorker
 from api.workers.setting_models import LimitQueue, SetValue
 from documents.names import DOCUMENTS

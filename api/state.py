@@ -1,18 +1,18 @@
 """The state that the lifespan gives to every request, and the dependency that reads it."""
 
-from typing import Annotated, Final, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, Request
 
 from api.documents.endpoint import CacheEndpoint
 from api.events.endpoint import EventsEndpoint
 from api.history.answering import HistoryAnswers
 from api.parts import Parts
-from api.providers.asking import Asking
 from api.workers.console import Console
 from api.workers.control import WorkerControl
 
-_OFF: Final = "providers are off: start the service with PROVIDERS=on"
+if TYPE_CHECKING:
+    from api.providers.asking import Asking
 
 
 class ApiState(TypedDict):
@@ -24,7 +24,7 @@ class ApiState(TypedDict):
     history: HistoryAnswers
     workers: WorkerControl
     console: Console
-    asking: Asking | None  # None where PROVIDERS=off
+    asking: "Asking | None"  # None where PROVIDERS=off
 
 
 def _parts(request: Request) -> Parts:
@@ -38,12 +38,4 @@ def _workers(request: Request) -> WorkerControl:
     return cast(ApiState, request.scope["state"])["workers"].of_one_request()
 
 
-def _asking(request: Request) -> Asking:
-    found = cast(ApiState, request.scope["state"])["asking"]
-    if found is None:
-        raise HTTPException(404, _OFF)
-    return found
-
-
-RequestAsking = Annotated[Asking, Depends(_asking)]
 RequestWorkers = Annotated[WorkerControl, Depends(_workers)]

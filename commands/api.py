@@ -4,15 +4,17 @@ import argparse
 import asyncio
 import os
 import socket
+from contextlib import AbstractAsyncContextManager
 
 from api.connections.hosts import Hosts
 from api.connections.limits import ConnectionLimits
 from api.connections.server import serve_app
+from api.parts import Parts
 from api_routes import create_app
+from commands.composition import open_parts
 from commands.embedded_stores import embedded_stores
 from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
-from commands.providers_part import open_api_parts
 from commands.providers_registry import check_providers
 from commands.runtime import tune_garbage_collection
 from commands.store_check import run_with_checked_store
@@ -44,6 +46,15 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         )
 
 
+def _open(settings: Settings) -> AbstractAsyncContextManager[Parts]:
+    if settings.providers == "off":
+        return open_parts(settings, "api")
+    # Imported here: without providers nothing of them is loaded.
+    from commands.providers_part import open_api_parts
+
+    return open_api_parts(settings)
+
+
 async def serve_api(
     settings: Settings, stop: asyncio.Event, name: str, fd: int | None = None
 ) -> int:
@@ -52,7 +63,7 @@ async def serve_api(
     several = settings.web_concurrency > 1
     group = f"{socket.gethostname()}:{os.getppid()}" if several else None
     metrics = ApiMetrics(name, group=group)
-    app = create_app(settings, lambda: open_api_parts(settings), metrics=metrics)
+    app = create_app(settings, lambda: _open(settings), metrics=metrics)
     tune_garbage_collection()
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings)
     hosts = Hosts(settings.allowed_hosts, settings.host)

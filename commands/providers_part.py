@@ -50,13 +50,11 @@ async def open_providers(
     database: Database,
     *,
     switches_again_s: float = 60.0,
-) -> AsyncIterator[OpenProviders | None]:
-    """None where PROVIDERS=off. What the settings name is checked before (check_providers).
+) -> AsyncIterator[OpenProviders]:
+    """Unless PROVIDERS=off. What the settings name is checked before (check_providers).
     `switches_again_s`: between two looks at what operators have switched."""
-    if settings.providers == "off":
-        yield None
-        return
-    registry, known = read_registry(settings), assets.load()
+    registry = await asyncio.to_thread(read_registry, settings)
+    known = await asyncio.to_thread(assets.load)
     alerts = AlertLog(store)
     attempts = AttemptLog(database.providers.conduct, holder_name())
 
@@ -114,9 +112,9 @@ async def _switch_again(
 
 @contextlib.asynccontextmanager
 async def open_api_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """The parts of an API process."""
+    """The parts of an API process, unless PROVIDERS=off."""
     async with (
         open_parts(settings, "api") as parts,
         open_providers(settings, parts.store, parts.database) as providers,
     ):
-        yield parts if providers is None else parts.with_providers(providers.parts)
+        yield parts.with_providers(providers.parts)

@@ -1,15 +1,20 @@
 """The registry of providers, read at start: a mistake in it ends a process before it serves."""
 
+from typing import TYPE_CHECKING
+
 from config import Settings, SettingsError
-from providers import assets
-from providers.assets import UnknownAsset
-from providers.networks import UnknownNetwork, network_of
-from providers.registry import Registry, load
-from providers.registry_files import RegistryError
+
+if TYPE_CHECKING:
+    from providers.registry import Registry
+
+# What is imported below is loaded by no process that asks no providers.
 
 
-def read_registry(settings: Settings) -> Registry:
+def read_registry(settings: Settings) -> "Registry":
     """Ours, with the file of PROVIDERS. Raises SettingsError with a line for each mistake."""
+    from providers.registry import load
+    from providers.registry_files import RegistryError
+
     try:
         return load(settings)
     except RegistryError as error:
@@ -20,12 +25,15 @@ def check_providers(settings: Settings) -> None:
     """Raises SettingsError, with a line for each mistake in what the settings name of providers."""
     if settings.providers == "off":
         return
+    from providers.assets import UnknownAsset, load
+    from providers.networks import UnknownNetwork, network_of
+
     if settings.providers != "on":
         read_registry(settings)
     wrong = []
     for name in settings.agent_assets:
         try:
-            assets.load().find(name)
+            load().find(name)
         except UnknownAsset as error:
             wrong.append(f"AGENT_ASSETS: {error}")
     for name in settings.agent_chains:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
-from commands.providers_part import open_providers
 from commands.providers_registry import check_providers
 from commands.runtime import tune_garbage_collection
 from commands.store_check import StoreCheck, run_beside
@@ -55,10 +54,13 @@ async def working_context(settings: Settings) -> AsyncIterator[JobContext]:
         if context.store.kind != "native":
             opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
         await opened.enter_async_context(measuring_loop_lag(context.metrics.loop_lag))
-        providers = await opened.enter_async_context(
-            open_providers(context.settings, context.store, context.database)
-        )
-        if providers is not None:
+        if settings.providers != "off":
+            # Imported here: without providers nothing of them is loaded.
+            from commands.providers_part import open_providers
+
+            providers = await opened.enter_async_context(
+                open_providers(context.settings, context.store, context.database)
+            )
             context = replace(context, providers=providers.service)
         yield context
 

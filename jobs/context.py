@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from budgets.exchange_client import ExchangeClient
 from cache_manager import CacheManager
@@ -23,10 +23,12 @@ from jobs.recording_wish import RecordingWish
 from market.markets import Exchange, FundingByMarket, Missing
 from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
-from providers.collecting.service import DataCollectorService
 from stores.hot.store import HotStore
 from timing.clock import now_ms
 from workers.parts import PartRuns
+
+if TYPE_CHECKING:
+    from providers.collecting.service import DataCollectorService
 
 
 class JobFailed(Exception):
@@ -106,7 +108,7 @@ class JobContext:
     live: LiveRows | None = None  # the candles of streams, where they are fed
     parts: PartRuns | None = None  # other hosts, where schedules are on
     recording: RecordingWish = field(default_factory=RecordingWish)  # set by publishes
-    providers: DataCollectorService | None = None  # unless PROVIDERS=off
+    providers: "DataCollectorService | None" = None  # unless PROVIDERS=off
     endings: Endings | None = None  # where what ended is kept
 
     @property

@@ -18,6 +18,7 @@ from config import load_settings
 from database import Database, DatabaseUnavailable
 from providers.accounts import normalised
 from providers.answers import Answer
+from providers.assets import MARKET
 from providers.assets import load as load_assets
 from providers.chain import Chains
 from providers.collecting.keeper import Keeper
@@ -26,7 +27,6 @@ from providers.networks import Family, network_of
 from providers.opening import open_chains
 from providers.questions import INTERACTIVE_S, Question
 from providers.records import (
-    MARKET,
     Balance,
     GasPrice,
     NewsItem,
@@ -59,6 +59,9 @@ _OPENED: "WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Access, AsyncExitSt
 )
 
 
+_OPENING: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]" = WeakKeyDictionary()
+
+
 @asynccontextmanager
 async def used_here(access: Access) -> AsyncIterator[None]:
     """While it is open, the functions of this event loop ask by `access`."""
@@ -84,6 +87,7 @@ async def close_providers() -> None:
 async def get_price_with_fallback(asset: str, within_s: float = INTERACTIVE_S) -> Price:
     """The price in US dollars of an asset, by its id or name (`btc`, `bitcoin`). Raises
     UnknownAsset, NoAnswer."""
+    await _access()  # which reads the assets beside the event loop
     found = load_assets().find(asset).id
     return await _one(Question("price.aggregate", (found,), (("quote", "usd"),)), Price, within_s)
 
@@ -206,12 +210,14 @@ async def _asked(question: Question, within_s: float) -> Answer:
 async def _access() -> Access:
     loop = asyncio.get_running_loop()
     if loop not in _OPENED:
-        stack = AsyncExitStack()
-        try:
-            _OPENED[loop] = (await _open(stack), stack)
-        except BaseException:
-            await stack.aclose()
-            raise
+        async with _OPENING.setdefault(loop, asyncio.Lock()):
+            if loop not in _OPENED:  # another question has opened them meanwhile
+                stack = AsyncExitStack()
+                try:
+                    _OPENED[loop] = (await _open(stack), stack)
+                except BaseException:
+                    await stack.aclose()
+                    raise
     return _OPENED[loop][0]
 
 
@@ -224,8 +230,9 @@ async def _open(stack: AsyncExitStack) -> Access:
         database = Database(settings.database_url.get_secret_value())
         stack.push_async_callback(database.aclose)
         keeper = Keeper(database.providers)
-    registry = load(settings)
+    registry = await asyncio.to_thread(load, settings)
+    assets = await asyncio.to_thread(load_assets)
     chains = await stack.enter_async_context(
-        open_chains(settings, store, registry, load_assets(), environ=environment_of())
+        open_chains(settings, store, registry, assets, environ=environment_of())
     )
     return Access(chains, registry, keeper)

@@ -79,6 +79,8 @@ class Client:
         self._keys = Keys(registry.resources, environ, settings)
         self._http = Http(settings, self.clock)
         self._on_attempt = on_attempt
+        # They come many at once, and each thread that reads one takes the event loop's turn.
+        self._one_feed = asyncio.Semaphore(1)
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -245,7 +247,10 @@ class Client:
             *(answer.headers, request.part),
         )
         reader = READERS[resource.reader]
-        if resource.reader in _FEEDS or len(answer.body) > OFF_LOOP_BYTES:
+        if resource.reader in _FEEDS:
+            async with self._one_feed:
+                records = await asyncio.to_thread(reader, answer.body, asked)
+        elif len(answer.body) > OFF_LOOP_BYTES:
             records = await asyncio.to_thread(reader, answer.body, asked)
         else:
             records = reader(answer.body, asked)

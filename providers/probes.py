@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from providers.assets import Assets
+from providers.assets import MARKET, Assets
 from providers.breaker import BreakerState
 from providers.client import Client
 from providers.errors import InvalidQuestion, ProviderError
@@ -20,7 +20,7 @@ from providers.gate import How, Skipped
 from providers.members import Member
 from providers.naming import named
 from providers.questions import Kind, Question
-from providers.records import MARKET, Record
+from providers.records import Record
 from providers.resources import Resource, Rows, State
 from stores.hot.store import StoreUnavailable
 from timing.backoff import stop_or

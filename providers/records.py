@@ -10,8 +10,6 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-MARKET = "MARKET"  # the asset of readings that are about all of them
-
 
 class PriceKind(StrEnum):
     """What a price is of. A fallback never answers with another kind than was asked for."""

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import msgspec
 from fastapi import Request
-from fastapi.responses import Response
 
 from api.answers import RETRY, Answer, Body, Header, problem
 from api.parts import ProviderParts
 from api.providers.client_calls import TooManyCalls
+from api.providers.encoded import encoded
 from providers.errors import NEVER_ASKED, InvalidQuestion, NoAnswer, Tried
 from providers.records import (
     Balance,
@@ -26,14 +26,6 @@ from texts.hidden_addresses import without_ips
 from timing.clock import now_ms
 
 PROVIDER_ERRORS: Final = (NoAnswer, InvalidQuestion, TooManyCalls)
-# Decimals as JSON numbers with all their digits; whole smallest units are text (beyond 2^53).
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
-NO_STORE: Final = "no-store"
-
-
-def answered(document: Any, cache_control: str = "no-cache") -> Response:
-    headers = {"Cache-Control": cache_control}
-    return Response(_encoder.encode(document), media_type="application/json", headers=headers)
 
 
 def error_answer(error: Exception) -> Answer:
@@ -49,7 +41,7 @@ def error_answer(error: Exception) -> Answer:
 
 
 def _unanswered(detail: str, tried: list[dict[str, Any]]) -> Answer:
-    body = _encoder.encode({"detail": detail, "tried": tried})
+    body = encoded({"detail": detail, "tried": tried})
     length: Header = (b"content-length", b"%d" % len(body))
     head = problem(503, detail, RETRY)
     headers = [each for each in head.headers if each[0] != length[0]]

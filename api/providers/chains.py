@@ -7,12 +7,13 @@ from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import Response
 
 from api.answers import Scope
-from api.providers.answered import NO_STORE, Shown, answered, told_tried
+from api.providers.answered import Shown, told_tried
 from api.providers.asking import Asking, network_or_404
 from api.providers.described import NAMES, asked_responses, parameters
+from api.providers.encoded import NO_STORE, answered
 from api.providers.models import Balance, Blockchain, Gas, Whales
 from api.providers.reading import QuestionReader
-from api.state import RequestAsking
+from api.providers.request_asking import RequestAsking
 from providers.accounts import normalised
 from providers.answers import Answer
 from providers.errors import InvalidQuestion, NoAnswer

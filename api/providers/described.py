@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from api.openapi import responses
-from api.providers.models import Unanswered
 
 _UNANSWERED: Final = (
     "nobody has answered, and what is known is too old: `tried` names everyone, and why; or a store"
@@ -19,6 +18,9 @@ NAMES: Final[dict[str, Any]] = {
 
 def asked_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that asks providers: these statuses and those of every route."""
+    # Imported here: the tables are told of without what asks.
+    from api.providers.models import Unanswered
+
     found = responses(404, *statuses)
     found[503] = {"description": _UNANSWERED, "model": Unanswered}
     return found

@@ -7,15 +7,16 @@ from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import Response
 
 from api.moments import AS_OF_SCHEMA
-from api.providers.answered import Shown, answered, told_tried
+from api.providers.answered import Shown, told_tried
 from api.providers.asking import Asking
 from api.providers.described import NAMES, Described, asked_responses, parameters
+from api.providers.encoded import answered
 from api.providers.models import News, PriceFact, Prices, Sentiment, Tried
 from api.providers.reading import QuestionReader
-from api.state import RequestAsking
-from providers.assets import UnknownAsset
+from api.providers.request_asking import RequestAsking
+from providers.assets import MARKET, UnknownAsset
 from providers.questions import Question
-from providers.records import MARKET, NewsItem
+from providers.records import NewsItem
 from texts.foreign import foreign_text
 
 _KINDS: Final = ("aggregate", "spot", "perp")

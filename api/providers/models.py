@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from api.documents.models import EXAMPLE_MS, TimeMs
+from api.documents.models import TimeMs
+from api.providers.record_models import Exact
 from providers.errors import ErrorClass
 
 Level = Literal["critical", "high", "medium", "low", "emergency"]
-Exact = Annotated[float, Field(description="with all its digits: read it as a decimal")]
 Raw = Annotated[str, Field(description="a whole number of the smallest unit, as text")]
 Wei = Annotated[str | None, Field(description="wei, a whole number as text")]
 
@@ -197,60 +197,3 @@ class RpcResponse(BaseModel):
     id: str | int | None
     result: object = None
     error: RpcError | None = None
-
-
-class PriceRecord(BaseModel):
-    symbol: str
-    price_usd: Exact | None = Field(description="null: in another quote")
-    source: str = Field(examples=["price.aggregate/coingecko"])
-    timestamp: TimeMs = Field(examples=[EXAMPLE_MS])
-    quote: str
-    kind: str
-    price: Exact
-    volume_24h: Exact | None
-    change_24h: Exact | None
-    market_cap: Exact | None
-    stated: bool = Field(description="whether `timestamp` is the provider's own")
-    known_at: TimeMs
-
-
-class PriceRecords(BaseModel):
-    symbol: str
-    prices: list[PriceRecord]
-    next: str | None = Field(description="the `cursor` of the next page; null: there is none")
-
-
-class SentimentRecord(BaseModel):
-    metric: str
-    asset: str
-    timestamp: TimeMs
-    value: Exact
-    scale: list[Exact]
-    label: str | None
-    source: str
-    known_at: TimeMs
-
-
-class SentimentRecords(BaseModel):
-    sentiment: list[SentimentRecord]
-    next: str | None
-
-
-class NewsRecord(BaseModel):
-    id: str
-    title: str
-    summary: str
-    url: str
-    source: str
-    published_at_ms: TimeMs | None
-    updated_at_ms: TimeMs | None
-    authors: list[str]
-    assets: list[str]
-    language: str
-    via: list[str]
-    known_at: TimeMs
-
-
-class NewsRecords(BaseModel):
-    news: list[NewsRecord]
-    next: str | None

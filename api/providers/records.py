@@ -8,15 +8,14 @@ from fastapi.responses import Response
 from api.moments import AS_OF_SCHEMA
 from api.openapi import responses
 from api.parts import Parts
-from api.providers.answered import answered
 from api.providers.described import NAMES, Described, parameters
-from api.providers.models import NewsRecords, SentimentRecords
+from api.providers.encoded import answered
 from api.providers.reading import QuestionReader, cursor_of
+from api.providers.record_models import NewsRecords, SentimentRecords
 from api.state import RequestParts
 from api.workers.asking import asked
 from providers import assets
-from providers.assets import UnknownAsset
-from providers.records import MARKET
+from providers.assets import MARKET, UnknownAsset
 from stores.cold.providers.news import NewsFilter, NewsRow
 from stores.cold.providers.prices import PriceFilter, PriceRow
 from stores.cold.providers.sentiment import SentimentFilter, SentimentRow

@@ -12,13 +12,15 @@ from starlette.convertors import Convertor, register_url_convertor
 from api.cors import require_asked_page
 from api.openapi import responses
 from api.parts import Parts
-from api.providers.answered import answered, attribution_of
+from api.providers.answered import attribution_of
 from api.providers.asking import Asking
 from api.providers.described import NAMES, parameters
+from api.providers.encoded import answered
 from api.providers.reading import QuestionReader
+from api.providers.request_asking import RequestAsking
 from api.providers.resource_models import ProbedResources, Resources, UsageStats
 from api.request_body import read_body
-from api.state import RequestAsking, RequestParts
+from api.state import RequestParts
 from api.tokens import Tokens, api_token_of
 from providers.budget import quantity_of
 from providers.members import Member

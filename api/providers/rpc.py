@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import Response
 
 from api.cors import require_asked_page
-from api.providers.answered import NO_STORE
 from api.providers.asking import Asking, network_or_404
 from api.providers.described import asked_responses
+from api.providers.encoded import NO_STORE
 from api.providers.models import RpcResponse
+from api.providers.request_asking import RequestAsking
 from api.request_body import read_body
-from api.state import RequestAsking
 from api.tokens import Tokens, read_token_of
 from providers.networks import Network
 from providers.rpc.bodies import MOST_CALLS, calls_in

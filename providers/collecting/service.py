@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from providers.answers import Answer
-from providers.assets import Assets
+from providers.assets import MARKET, Assets
 from providers.collecting.collected import Collected
 from providers.collecting.keeper import Keeper
 from providers.errors import NoAnswer, Tried
 from providers.networks import Family, network_of
 from providers.questions import AGENT_S, Question
-from providers.records import MARKET
 from providers.registry import Registry
 
 _QUOTE: Final = (("quote", "usd"),)

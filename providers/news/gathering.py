@@ -55,6 +55,7 @@ class Gathering:
         self._known: dict[str, Known] = {}  # in front of the hot store, and while that is away
         self._merged: tuple[object, tuple[NewsItem, ...]] = (None, ())
         self._asking: dict[str, asyncio.Task[Known]] = {}
+        self._one_feed = asyncio.Semaphore(1)  # see Client: threads slow the event loop
         self._outage = OutageLog(log, "news_not_shared", "news_shared_again")
 
     async def ask(self, question: Question, within_s: float) -> Answer:
@@ -160,9 +161,10 @@ class Gathering:
     ) -> list[NewsItem]:
         told = await self._client.read(place.resource, _ALL, request, answer)
         items = [record for record in told if isinstance(record, NewsItem)]
-        return await asyncio.to_thread(
-            lambda: merged(cleaned(items, self._mentions, answer.fetched_at_ms))[:KEPT]
-        )
+        async with self._one_feed:
+            return await asyncio.to_thread(
+                lambda: merged(cleaned(items, self._mentions, answer.fetched_at_ms))[:KEPT]
+            )
 
     async def _stories(self, found: Mapping[str, Known], now_ms: int) -> tuple[NewsItem, ...]:
         """One list of what all feeds tell; made anew when one of them tells something new."""

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
+from providers.assets import MARKET
 from providers.exact import (
     BadValue,
     decimal_of,
@@ -18,7 +19,6 @@ from providers.networks import networks
 from providers.readers.fields import BITCOIN_FIELDS, EVM_FIELDS, field_of
 from providers.readers.rows import Row
 from providers.records import (
-    MARKET,
     Balance,
     ChainStats,
     GasPrice,

@@ -1,19 +1,27 @@
 """The part of a process that asks providers: over simulated ones, with what it keeps of them."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
 
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 
 from commands.composition import open_parts
-from commands.providers_part import open_api_parts, open_providers
+from commands.providers_part import open_providers
 from commands.providers_registry import check_providers
 from config import Settings, SettingsError, load_settings
 from providers.collecting.requests_made import requests_counted
 from providers.questions import Question
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+# What asks, and what it is written with.
+_ASK: Final = ("providers", "feedparser", "nh3", "tenacity", "w3lib", "base58")
 
 
 @pytest.fixture
@@ -31,7 +39,6 @@ async def test_the_agent_collects_and_keeps_all_kinds(
         open_parts(settings, "test") as parts,
         open_providers(settings, parts.store, parts.database) as providers,
     ):
-        assert providers is not None
         with requests_counted() as made:
             collected = {each.kind: each for each in await providers.service.collect_all()}
 
@@ -64,7 +71,6 @@ async def test_what_an_operator_switched_off_stays_off_in_an_empty_hot_store(
     async with open_parts(settings, "test") as parts:
         await parts.database.providers.conduct.switch("news/rss_decrypt", False, at_ms=1, by="t")
         async with open_providers(settings, parts.store, parts.database) as providers:
-            assert providers is not None
             chains = providers.parts.chains
             row = providers.parts.registry.resource("news/rss_decrypt")
             await providers.switched.wait()
@@ -80,7 +86,6 @@ async def test_what_an_operator_switched_off_stays_off_when_the_hot_store_is_emp
         open_providers(settings, parts.store, parts.database, switches_again_s=0.05) as providers,
         Redis.from_url(redis_url) as hot,
     ):
-        assert providers is not None
         await providers.switched.wait()
         await parts.database.providers.conduct.switch("news/rss_decrypt", False, at_ms=1, by="t")
         client = providers.parts.chains.client
@@ -105,7 +110,6 @@ async def test_a_database_that_hangs_does_not_hold_up_the_end(
             asyncio.timeout(15),  # a write alone has 20 s
             open_providers(settings, parts.store, parts.database) as providers,
         ):
-            assert providers is not None
             await providers.switched.wait()
             for table in ("market_prices", "providers"):
                 await locking.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
@@ -115,10 +119,28 @@ async def test_a_database_that_hangs_does_not_hold_up_the_end(
         await locking.close()
 
 
-async def test_nothing_is_opened_where_they_are_off(redis_url: str, database_url: str) -> None:
-    settings = load_settings(redis_url=redis_url, database_url=database_url, providers="off")
-    async with open_api_parts(settings) as parts:
-        assert parts.providers is None
+@pytest.mark.parametrize("command", ["api", "worker", "serve", "one_process"])
+def test_nothing_is_loaded_where_they_are_off(command: str) -> None:
+    """In a process of its own, up to the application and a look at what the settings name."""
+    script = f"""
+import sys
+import commands.{command}
+from api_routes import create_app
+from commands.composition import open_parts
+from commands.providers_registry import check_providers
+from config import load_settings
+import jobs.runners
+
+settings = load_settings(providers="off")
+check_providers(settings)
+create_app(settings, lambda: open_parts(settings, "api"))
+print(*(name for name in sys.modules if name.split(".")[0] in {set(_ASK)!r}))
+"""
+    told = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    # The tables of what was told are read where nobody is asked, too, by the assets' names.
+    assert set(told.stdout.split()) <= {"providers", "providers.assets"}
 
 
 def test_what_the_agent_cannot_ask_for_ends_the_start() -> None:

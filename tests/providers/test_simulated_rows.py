@@ -11,6 +11,7 @@ import pytest
 from multidict import CIMultiDict
 
 from config import load_settings
+from providers.assets import MARKET
 from providers.assets import load as load_assets
 from providers.classify import classify
 from providers.errors import ErrorClass, ProviderError
@@ -18,7 +19,6 @@ from providers.questions import Kind, Question
 from providers.readers.asked import Asked
 from providers.readers.table import READERS
 from providers.records import (
-    MARKET,
     Balance,
     ChainStats,
     GasPrice,

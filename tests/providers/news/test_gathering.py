@@ -1,6 +1,7 @@
 """Gathering: feeds at their own pace, and what one of them does not tell now is not lost."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from email.utils import formatdate
 
@@ -9,6 +10,8 @@ from aiohttp import web
 
 from providers.errors import ErrorClass, NoAnswer
 from providers.questions import Question
+from providers.readers.asked import Asked
+from providers.readers.table import READERS
 from providers.records import NewsItem, Record
 from providers.resources import Resource
 from tests.providers.asking import FakeProviders, SetClock, row
@@ -236,6 +239,36 @@ async def test_processes_share_what_feeds_have_told(
         await opened.chains.ask(NEWS, 3.0)
     assert titles(answer.records) == ["One story of today"]
     assert feed.marks == [None, feed.etag]
+
+
+async def test_feeds_that_come_at_once_are_read_one_by_one(
+    asking: OpenChains, providers: FakeProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread that reads one takes its turn from the event loop."""
+    inside, most, another = 0, 0, threading.Event()
+    lock, read = threading.Lock(), READERS["rss"]
+
+    def watched(body: bytes, asked: Asked) -> Sequence[Record]:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+            if inside > 1:
+                another.set()
+        another.wait(0.05)  # for whoever else would come
+        try:
+            return read(body, asked)
+        finally:
+            with lock:
+                inside -= 1
+
+    monkeypatch.setitem(READERS, "rss", watched)
+    names = [f"{name}.example" for name in "abcd"]
+    for name in names:
+        Feed(name, providers).stories[f"One story of all of {name}"] = None
+    async with asking(*map(feed_row, names)) as opened:
+        answer = await opened.chains.ask(NEWS, 20.0)
+    assert (len(titles(answer.records)), most) == (4, 1)
 
 
 async def test_there_is_no_answer_without_any_story(
