@@ -11,12 +11,16 @@ from venues import VENUES
 
 
 def _facade(exchange: Exchange) -> FacadeVenue:
-    facade = import_module(f"facade.{exchange}").FACADE
+    facade = import_module(f"facade.exchanges.{exchange}").FACADE
     if not isinstance(facade, FacadeVenue) or facade.exchange is not exchange:
-        raise TypeError(f"facade/{exchange}.py: FACADE must be the FacadeVenue of {exchange}")
+        raise TypeError(
+            f"facade/exchanges/{exchange}.py: FACADE must be the FacadeVenue of {exchange}"
+        )
     unknown = {each.counter for each in facade.paths.values()} - set(VENUES[exchange].limits)
     if unknown:
-        raise TypeError(f"facade/{exchange}.py: {exchange} has no limit {', '.join(unknown)}")
+        raise TypeError(
+            f"facade/exchanges/{exchange}.py: {exchange} has no limit {', '.join(unknown)}"
+        )
     return facade
 
 
