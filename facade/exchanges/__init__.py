@@ -10,6 +10,10 @@ from market.markets import Exchange
 from venues import VENUES
 
 
+def _file(exchange: Exchange) -> str:
+    return f"facade/exchanges/{exchange}.py"
+
+
 def _facade(exchange: Exchange) -> FacadeVenue:
     facade = import_module(f"facade.exchanges.{exchange}").FACADE
     if not isinstance(facade, FacadeVenue) or facade.exchange is not exchange:

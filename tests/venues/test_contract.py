@@ -288,6 +288,4 @@ def test_general_code_names_no_exchange() -> None:
         if file not in own
         for line in _named(ast.parse(file.read_text(encoding="utf-8")))
     ]
-    assert not named, (
-        "what only one exchange does belongs in its file in venues/ or facade/exchanges/"
-    )
+    assert not named, "what only one exchange does belongs in its file in venues/ or facade/"
