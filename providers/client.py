@@ -14,13 +14,13 @@ from providers.admission import Admission
 from providers.assets import Assets, UnknownAsset
 from providers.attempts import Attempt, OnAttempt, Purpose
 from providers.bounds import MANY, checked, subject_of
-from providers.classify import classify
+from providers.classify import OF_CALLERS, classify
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError
 from providers.gate import How, Right, Skipped
 from providers.http import LARGEST_BODY, LARGEST_FEED, Http, Response, Times
 from providers.keys import Keys
 from providers.members import Member
-from providers.questions import Question
+from providers.questions import Kind, Question
 from providers.readers.asked import Asked
 from providers.readers.table import READERS
 from providers.readers.values import joined
@@ -136,6 +136,7 @@ class Client:
                         read=lambda answer: self.read(resource, question, request, answer),
                         how=how,
                         purpose=purpose,
+                        of_caller=question.kind in OF_CALLERS,
                     )
                 except (ProviderError, Skipped) as error:
                     errors.append(error)
@@ -183,9 +184,11 @@ class Client:
         read: Callable[[Response], T | Awaitable[T]],
         how: How = "",
         purpose: Purpose | None = None,
+        of_caller: bool = False,
     ) -> T:
-        """What `read` makes of the answer to one request, or of its 304. Raises ProviderError,
-        which `read` may raise, too, and Skipped."""
+        """What `read` makes of the answer to one request, or of its 304. `of_caller`: whether the
+        request has a caller's own words in it. Raises ProviderError, which `read` may raise, too,
+        and Skipped."""
         account = self._keys.usable(resource)
         right = await self._admission.admit(account, how)
         call = _Call(self.clock.wall_ms(), self.clock.monotonic_s(), purpose or _PURPOSES[how])
@@ -206,7 +209,7 @@ class Client:
             found = read(answer)
             value = await found if isinstance(found, Awaitable) else found
         except _UNREADABLE as raised:
-            error = self._keys.cleaned(_refused(raised, resource))
+            error = self._keys.cleaned(_refused(raised, resource, of_caller))
             await self._ended(account, right, call, request, error)
             raise error from None
         await self._ended(account, right, call, request, None)
@@ -285,10 +288,14 @@ class Client:
         return max(0, round((self.clock.monotonic_s() - began_s) * 1000))
 
 
-def _refused(raised: Exception, resource: Resource) -> ProviderError:
-    """Whatever an answer does to those who judge and read it, it is the answer that is bad."""
+def _refused(raised: Exception, resource: Resource, of_caller: bool) -> ProviderError:
+    """Whatever an answer does to those who judge and read it, it is the answer that is bad. A
+    request that is wholly ours is nobody's fault: a node may lack what another has."""
     if isinstance(raised, ProviderError):
-        return raised
+        if raised.error_class is not ErrorClass.CALLER_FAULT or of_caller:
+            return raised
+        lacks = resource.kind is Kind.RPC
+        return ProviderError(ErrorClass.UNKNOWN if lacks else ErrorClass.BAD_PAYLOAD, str(raised))
     log.error("provider_answer_unreadable", resource=resource.id, exc_info=raised)
     return ProviderError(
         ErrorClass.BAD_PAYLOAD, f"its answer cannot be read: {type(raised).__name__}"

@@ -48,6 +48,19 @@ async def asked(
     return answer
 
 
+async def asked_by_us(
+    caller: Caller, node: Node, method: str, params: Sequence[Any], within_s: float
+) -> RpcAnswer:
+    """A call that nobody has asked for in these words: a node that refuses it blames no caller.
+    Raises ProviderError, Skipped."""
+    try:
+        return await asked(caller, node, method, params, within_s)
+    except ProviderError as error:
+        if error.error_class is not ErrorClass.CALLER_FAULT:
+            raise
+        raise ProviderError(ErrorClass.BAD_PAYLOAD, str(error)) from None
+
+
 def head_of(answer: RpcAnswer, node: Node) -> tuple[int, int | None]:
     """How far the node is, and when its newest block was made (UTC ms), if it says so. Raises
     ProviderError if it does not tell."""

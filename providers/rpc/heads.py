@@ -13,7 +13,7 @@ from providers.errors import ErrorClass, ProviderError
 from providers.gate import Skipped
 from providers.networks import Family, networks
 from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
-from providers.rpc.calling import Caller, asked, head_of, number_of
+from providers.rpc.calling import Caller, asked_by_us, head_of, number_of
 from providers.rpc.facts import HeadCall, facts_of, head_call
 from providers.rpc.racing import end_sooner, in_turn
 from providers.rpc.verdicts import LONGEST_BARRED_S, Overtaken, judged
@@ -87,7 +87,7 @@ class Heads:
             node = balancer.node(node_id)
             left_s = max(0.05, deadline_s - self._caller.clock.monotonic_s())
             await self.verify(balancer, node, left_s)
-            answer = await asked(self._caller, node, call.method, call.params, left_s)
+            answer = await asked_by_us(self._caller, node, call.method, call.params, left_s)
             return head_of(answer, node)
 
         try:
@@ -134,7 +134,7 @@ class Heads:
         network = networks().get(balancer.chain)
         if node.verified or network is None or network.family is not Family.EVM:
             return
-        told = number_of(await asked(self._caller, node, "eth_chainId", (), within_s), node)
+        told = number_of(await asked_by_us(self._caller, node, "eth_chainId", (), within_s), node)
         if told != network.chain_id:
             balancer.exclude(node.resource.id, _OTHER_CHAIN_S)
             if told != node.stranger:

@@ -19,7 +19,7 @@ from providers.questions import Kind
 from providers.records import RpcAnswer
 from providers.resources import Resource, State
 from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
-from providers.rpc.calling import Caller, asked
+from providers.rpc.calling import Caller, asked, asked_by_us
 from providers.rpc.facts import STALE_BLOCKS, facts_of
 from providers.rpc.heads import Heads
 from providers.rpc.racing import Line, end_sooner, in_turn, waits_within
@@ -100,9 +100,9 @@ class Nodes:
         *,
         within_s: float,
     ) -> T:
-        """What `parse` makes of the first answer that it can read; one that it cannot (BadValue)
-        is the node's fault. Raises as `read`."""
-        return (await self._asked(chain, method, params, parse, within_s))[0]
+        """What `parse` makes of the first answer that it can read, to a call of ours; one that it
+        cannot (BadValue), or that blames the call, is the node's fault. Raises NoAnswer."""
+        return (await self._asked(chain, method, params, parse, within_s, ours=True))[0]
 
     async def _asked(
         self,
@@ -111,10 +111,14 @@ class Nodes:
         params: Sequence[Any],
         parse: Callable[[RpcAnswer], T],
         within_s: float,
+        *,
+        ours: bool = False,
     ) -> tuple[T, Node]:
+        call = asked_by_us if ours else asked
+
         async def ask(node: Node, left_s: float) -> T:
             try:
-                return parse(await asked(self._caller, node, method, params, left_s))
+                return parse(await call(self._caller, node, method, params, left_s))
             except BadValue as error:
                 raise ProviderError(
                     ErrorClass.BAD_PAYLOAD, f"{node.resource.id}: {method}: {error}"

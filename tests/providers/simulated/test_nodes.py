@@ -144,3 +144,14 @@ async def test_one_living_node_answers_within_the_deadline(
         block = record.block if isinstance(record, GasPrice | Balance) else None
         assert block is not None
         assert block >= head - 100
+
+
+async def test_a_node_that_blames_the_caller_for_a_call_of_ours_is_followed_by_the_next(
+    chains: Chains, simulated: Simulator
+) -> None:
+    """Who asks for fees gives nothing but a chain's name: that cannot be wrong in a node's eyes."""
+    others = {urlsplit(each.url).hostname for each in chains.registry.chain("rpc.bsc")}
+    rules = [{"host": each, "class": "caller_fault"} for each in others - {"bsc.drpc.org"}]
+    simulated.post("/sim/providers/faults", rules)
+    answer = await chains.ask(Question("gas.evm", ("bsc",)), 5.0)
+    assert [record.provider for record in answer.records] == ["drpc"]
