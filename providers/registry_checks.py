@@ -1,6 +1,7 @@
 """What a row of the registry says that cannot be, whichever file it is from."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from providers.networks import networks
 from providers.questions import Kind
@@ -9,7 +10,9 @@ from providers.readers.rpc_calls import BODIES
 from providers.registry_rows import checked_url
 from providers.registry_subjects import mistakes_of_subjects
 from providers.requests import mistakes_of_request
-from providers.resources import KeyPlace, Resource, State
+from providers.resources import KeyPlace, Limit, Resource, State
+
+_DAY_S: Final = 86_400
 
 
 def kind_of(chain: str) -> Kind | None:
@@ -47,6 +50,10 @@ def mistakes_of(resource: Resource, chains: frozenset[str]) -> Iterator[tuple[st
         yield from mistakes_of_subjects(resource)
 
 
+def _is_quota(limit: Limit) -> bool:
+    return limit.window_s >= _DAY_S
+
+
 def _of_sending(resource: Resource, chains: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Of the request as a whole: its method, its weight, and the addresses beside the first."""
     if resource.via is not None:
@@ -57,6 +64,10 @@ def _of_sending(resource: Resource, chains: frozenset[str]) -> Iterator[tuple[st
             yield "via", f"nodes are asked for what {resource.reader} does not read"
     elif resource.method == "GET" and (resource.body is not None or resource.reader in BODIES):
         yield "method", "must be POST, for there is a body to send"
+    if resource.hedge and (
+        resource.key or any(_is_quota(each) for each in resource.provider.limits)
+    ):
+        yield "hedge", "must be false: its calls are counted by a key, or by the day or month"
     most = min((limit.quantity for limit in resource.provider.limits), default=None)
     if most is not None and resource.weight > most:
         yield "weight", f"{resource.weight} is more than its provider's limit of {most}"

@@ -260,6 +260,11 @@ REST = (
             "1: price.aggregate/mine: method: must be POST",
         ),
         (
+            "[providers.mine]\nname = 'X'\nlimits = [[9, 86400]]\n"
+            f"[[resources]]\n{ID}{REST}hedge = true\n",
+            "9: price.aggregate/mine: hedge: must be false: its calls are counted",
+        ),
+        (
             f"[[resources]]\n{ID}{REST}key = 'MINE_API_KEY'\n",
             "6: price.aggregate/mine: key: needs the place that carries it",
         ),
