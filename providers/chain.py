@@ -238,7 +238,7 @@ class Chains:
         if answered:
             self._silent.discard(chain)
         elif chain not in self._silent and not any(
-            each.error_class is ErrorClass.UNKNOWN for each in tried
+            each.error_class is ErrorClass.UNKNOWN or each.skipped == "no_time" for each in tried
         ):
             self._silent.add(chain)
             asked = {each.resource for each in tried if each.skipped not in NEVER_ASKED}

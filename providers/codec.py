@@ -13,6 +13,7 @@ _TYPES: Final[dict[str, type[Record]]] = {
     for name, found in vars(records).items()
     if isinstance(found, type) and issubclass(found, Record)
 }
+_NAME: Final = "record"  # no record has such a field
 
 
 class Unreadable(ValueError):
@@ -21,14 +22,14 @@ class Unreadable(ValueError):
 
 def as_json(record: Record) -> dict[str, Any]:
     """The record as what `json` writes, with the name of its type."""
-    return {"type": type(record).__name__, **cast(dict[str, Any], msgspec.to_builtins(record))}
+    return {_NAME: type(record).__name__, **cast(dict[str, Any], msgspec.to_builtins(record))}
 
 
 def from_json(fields: Any) -> Record:
     """Raises Unreadable."""
     try:
         named = dict(fields)
-        return msgspec.convert(named, _TYPES[named.pop("type")])
+        return msgspec.convert(named, _TYPES[named.pop(_NAME)])
     except (msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
         raise Unreadable(str(error)) from None
 

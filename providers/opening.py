@@ -17,6 +17,7 @@ from providers.resources import Rows
 from providers.rpc.nodes import Nodes
 from providers.usage import Usage
 from providers.whales.detector import Whales
+from providers.whales.memory import Memory
 from providers.whales.pricing import usd_prices
 from providers.whales.scanning import Priced
 from stores.hot.store import HotStore
@@ -48,7 +49,7 @@ async def open_chains(
         async def prices(asset_ids: Collection[str]) -> dict[str, Priced]:
             return await usd_prices(chains, assets, asset_ids)
 
-        whales = Whales(client, nodes, registry.resources, assets, prices)
+        whales = Whales(client, nodes, registry.resources, assets, prices, Memory(store))
         client.own = OwnRows(client, nodes, whales).ask
         probes = Probes(registry, client, assets)
         chains = Chains(
@@ -63,5 +64,6 @@ async def open_chains(
             yield chains
         finally:
             await chains.aclose()
+            await whales.aclose()
             await probes.aclose()
             await nodes.aclose()

@@ -20,6 +20,7 @@ from providers.errors import InvalidQuestion, NoAnswer
 from providers.networks import Network, UnknownNetwork, network_of
 from providers.questions import Question
 from providers.records import WhaleTransfer
+from timing.clock import now_ms
 
 _MOST: Final = 1000
 _USUAL: Final = 100
@@ -75,7 +76,8 @@ def build_chain_facts() -> APIRouter:
         ),
     )
     async def list_whales(request: Request, asking: RequestAsking) -> Response:
-        """Transfers in the blocks of the last minutes, the newest first."""
+        """Transfers in the blocks of the last hour that were read, the newest first: by the agent,
+        and by this question, where it has the time. `read` tells which blocks that were."""
         reader = QuestionReader(request.scope["query_string"], ("chain", "min_usd", "limit"))
         names = reader.listed("chain")
         least, limit = reader.integer("min_usd", least=0), reader.limit(_USUAL, _MOST)
@@ -104,6 +106,7 @@ def build_chain_facts() -> APIRouter:
         return answered(
             {
                 "whales": [shown.record(each) for each in transfers[:limit]],
+                "read": await _read_blocks(asking, networks),
                 "missing": [
                     {"chain": chain, "tried": told_tried(error.tried, all_=True)}
                     for chain, error in silent.items()
@@ -180,6 +183,25 @@ async def _whales_of(asking: Asking, scope: Scope, network: Network) -> Answer |
         return error
     except InvalidQuestion as error:
         return NoAnswer(str(error), ())
+
+
+async def _read_blocks(asking: Asking, networks: list[Network]) -> list[dict[str, Any]]:
+    """Which blocks of each chain were looked through here, and when."""
+    whales, least = asking.parts.chains.whales, asking.settings.whale_min_usd
+    windows = await asyncio.gather(*(whales.known(each.id, least) for each in networks))
+    at_ms = now_ms()
+    return [
+        {
+            "chain": network.id,
+            "first_block": window.first,
+            "last_block": window.cursor.block,
+            "read_at_ms": window.read_at_ms,
+            "age_s": max(0, at_ms - window.read_at_ms) / 1000,
+            "complete": window.complete_at_ms == window.read_at_ms,
+        }
+        for network, window in zip(networks, windows, strict=True)
+        if window is not None
+    ]
 
 
 def _is_worth(transfer: WhaleTransfer, least: int | None) -> bool:

@@ -169,8 +169,21 @@ class UnansweredChain(BaseModel):
     tried: list[TriedResource]
 
 
+class ReadBlocks(BaseModel):
+    """All blocks from the first to the last were looked through. `complete`: they were all that
+    stood then."""
+
+    chain: str
+    first_block: int
+    last_block: int
+    read_at_ms: TimeMs
+    age_s: float
+    complete: bool
+
+
 class Whales(BaseModel):
     whales: list[Whale]
+    read: list[ReadBlocks]
     missing: list[UnansweredChain]
 
 

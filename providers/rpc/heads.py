@@ -21,6 +21,7 @@ from stores.hot.store import StoreUnavailable
 
 _COMPARED: Final = 3  # nodes, where that many answer
 _COMPARING_S: Final = 1.5
+_SHARE: Final = 0.25  # of the time, where there is much: nodes may be slow
 _PATIENCE: Final = (0.3, 0.06)  # of that time, before a fourth node is asked, and each further one
 _AGAIN_S: Final = 5.0  # after which it is tried again to find a second one
 _SILENT_S: Final = 5.0  # for so long who has not answered is asked last
@@ -51,7 +52,8 @@ class Heads:
                 return
             await self._look(balancer)
             order = [node.resource.id for node in balancer.order_of_fit()]
-            await self._ask(balancer, call, order, min(_COMPARING_S, within_s))
+            limit_s = min(max(_COMPARING_S, _SHARE * within_s), within_s)
+            await self._ask(balancer, call, order, limit_s)
 
     async def place(self, balancer: RPCLoadBalancer, node: Node, within_s: float) -> None:
         """Asks a node how far it is, and some others of which that is not known either, unless it

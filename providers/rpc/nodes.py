@@ -148,7 +148,12 @@ class Nodes:
         try:
             async with asyncio.timeout(within_s):
                 members, one, waits = await self._turn(balancer, ask, within_s, method)
-                left = self._overtaken.keep(balancer)
+                keep = self._overtaken.keep(balancer)
+
+                def left(node_id: str, task: "asyncio.Task[Any]") -> None:
+                    tried.append(_slow(balancer.node(node_id), within_s))
+                    keep(node_id, task)
+
                 async with aclosing(in_turn(members, one, waits=waits, left=left)) as ends:
                     async for node_id, ended in ends:
                         node = balancer.node(node_id)
@@ -285,6 +290,12 @@ class Nodes:
         if told.error_class is ErrorClass.CALLER_FAULT:
             raise error
         return told
+
+
+def _slow(node: Node, within_s: float) -> Tried:
+    told = f"it has not answered in {within_s:.1f} s"
+    level = node.resource.level.name.lower()
+    return Tried(node.resource.id, level, ErrorClass.TRANSIENT, None, told)
 
 
 def _as_it_is(answer: RpcAnswer) -> RpcAnswer:

@@ -20,9 +20,11 @@ from providers.whales.explorers import Explorers, text_of
 from providers.whales.scanning import (
     Cursor,
     Deadline,
+    NotNow,
     Prices,
     Scan,
     Watched,
+    cut_short,
     newest_first,
     stretch,
     watched,
@@ -58,7 +60,7 @@ class BitcoinScans:
         """Raises ProviderError and Skipped where no block could be read."""
         known = await prices([COIN])
         if COIN not in known:
-            raise ProviderError(ErrorClass.UNKNOWN, "whales of bitcoin: it has no price")
+            raise NotNow("whales of bitcoin: it has no price", ())
         coin = watched(COIN, _DECIMALS, known[COIN], min_usd)
         failed: ProviderError | Skipped | None = None
         whole = next((row for row in rows if row.url.endswith(RAW_BLOCKS)), None)
@@ -86,7 +88,7 @@ class BitcoinScans:
             cursor = Cursor(cursor.block - _BACK)
         todo = stretch(cursor, tip - facts.confirmations, facts.block_s, _LONGEST_S)
         found: list[WhaleTransfer] = []
-        reached = cursor
+        reached, cut = cursor, None
         for number in range(todo.first, todo.last + 1):
             try:
                 hash_ = await self._hash(row, number, deadline)
@@ -95,15 +97,18 @@ class BitcoinScans:
                 if blocks is None:
                     blocks = await self._pages(row, number, hash_, least, deadline)
             except (ProviderError, Skipped) as error:
-                if reached is cursor:
+                cut = cut_short(todo, number - 1, error)
+                if number == todo.first and deadline.left_s <= 0:
+                    raise NotNow(f"whales of {CHAIN}: {cut}", ()) from None
+                if number == todo.first:
                     raise
-                log.info("whale_scan_cut_short", chain=CHAIN, block=number, error=str(error))
+                log.info("whale_scan_cut_short", chain=CHAIN, block=number, why=cut)
                 break
             found += [
                 self._transfer(row, paid, block, coin) for block in blocks for paid in block.paid
             ]
             reached = Cursor(number, hash_)
-        return Scan(CHAIN, newest_first(found), reached, todo.skipped)
+        return Scan(CHAIN, newest_first(found), reached, todo.skipped, todo.first, cut)
 
     async def _stands(self, row: Resource, cursor: Cursor, deadline: Deadline) -> bool:
         if cursor.block_hash is None:

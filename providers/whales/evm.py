@@ -4,13 +4,13 @@ Of other chains the coin's transfers are not read: each block would be one more 
 come every second or faster. Only blocks that stand are read (see rpc.facts).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import structlog
 
 from providers.assets import Assets
-from providers.errors import ErrorClass, NoAnswer, ProviderError
+from providers.errors import NoAnswer, ProviderError
 from providers.exact import BadValue
 from providers.networks import network_of
 from providers.records import RpcAnswer, WhaleTransfer
@@ -21,9 +21,11 @@ from providers.whales.evm_blocks import TRANSFER, Block, Moved, read_block, read
 from providers.whales.scanning import (
     Cursor,
     Deadline,
+    NotNow,
     Prices,
     Scan,
     Watched,
+    cut_short,
     newest_first,
     stretch,
     watched,
@@ -61,18 +63,24 @@ class EvmScan:
         todo = stretch(cursor, settled, self._facts.block_s)
         size = max(1, min(_MOST_SPAN, round(_SPAN_S / self._facts.block_s)))
         found: list[WhaleTransfer] = []
-        reached = cursor
+        reached, cut = cursor, None
         for first, last in todo.spans(size):
-            try:
-                transfers, end = await self._span(first, last)
-            except (NoAnswer, ProviderError) as error:
-                if reached is cursor:
-                    raise
-                log.info("whale_scan_cut_short", chain=self._chain, block=first, error=str(error))
-                break
+            transfers, end, error = await self._span(first, last)
             found += transfers
-            reached = Cursor(last, end.hash)
-        return Scan(self._chain, newest_first(found), reached, todo.skipped)
+            reached = end or reached
+            if error is not None:
+                cut = cut_short(todo, todo.first - 1 if end is None else end.block, error)
+                if end is None and first == todo.first:
+                    raise self._failure(cut, error)
+                log.info("whale_scan_cut_short", chain=self._chain, block=first, why=cut)
+                break
+        return Scan(self._chain, newest_first(found), reached, todo.skipped, todo.first, cut)
+
+    def _failure(self, cut: str, error: NoAnswer | ProviderError) -> Exception:
+        """The nodes have told how far they are, so they live: no time was left, or they fail."""
+        if self._deadline.left_s > _PAUSE_S:
+            return error
+        return NotNow(f"whales of {self._chain}: {cut}", ())
 
     async def _watch(self, prices: Prices, min_usd: int) -> None:
         tokens = {
@@ -90,7 +98,7 @@ class EvmScan:
         if coin is not None and self._chain in NATIVE:
             self._coin = watched(self._network.coin, self._network.decimals, coin, min_usd)
         if not self._tokens and self._coin is None:
-            raise ProviderError(ErrorClass.UNKNOWN, f"whales of {self._chain}: nothing has a price")
+            raise NotNow(f"whales of {self._chain}: nothing has a price", ())
 
     async def _settled(self) -> int:
         """The last block that stands; nodes whose budget is used up for a moment are waited for."""
@@ -111,14 +119,36 @@ class EvmScan:
         log.warning("whale_block_taken_back", chain=self._chain, block=cursor.block)
         return Cursor(max(0, cursor.block - 2 * self._facts.confirmations))
 
-    async def _span(self, first: int, last: int) -> tuple[list[WhaleTransfer], Block]:
-        moved = await self._logs(first, last)
-        whole = self._coin is not None
-        numbers = range(first, last + 1) if whole else sorted({*(m.block for m in moved), last})
-        read = await each(numbers, lambda number: self._block(number, self._coin))
-        blocks = {block.number: block for block in read}
-        moved += [native for block in read for native in block.moved]
-        return [self._transfer(each_, blocks[each_.block]) for each_ in moved], blocks[last]
+    async def _span(
+        self, first: int, last: int
+    ) -> tuple[list[WhaleTransfer], Cursor | None, NoAnswer | ProviderError | None]:
+        """What was found, the last block up to which all was read (None: no block), and what ended
+        it before the last."""
+        blocks: dict[int, Block] = {}
+        failed: NoAnswer | ProviderError | None = None
+        numbers: Sequence[int] = ()
+        moved: list[Moved] = []
+
+        async def read(number: int) -> None:
+            blocks[number] = await self._block(number, self._coin)
+
+        try:
+            moved = await self._logs(first, last)
+            whole = self._coin is not None
+            numbers = range(first, last + 1) if whole else sorted({*(m.block for m in moved), last})
+            await each(numbers, read)
+        except (NoAnswer, ProviderError) as error:
+            failed = error
+        end: Block | None = None
+        for number in numbers:
+            if number not in blocks:
+                break
+            end = blocks[number]
+        if end is None:
+            return [], None, failed
+        moved += [native for block in blocks.values() for native in block.moved]
+        found = [self._transfer(m, blocks[m.block]) for m in moved if m.block <= end.number]
+        return found, Cursor(end.number, end.hash), failed
 
     async def _logs(self, first: int, last: int) -> list[Moved]:
         """The great transfers of tokens; in two halves where nobody gives so many logs at once."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
+from providers.errors import NoAnswer
 from providers.exact import EXACT
 from providers.records import WhaleTransfer
 
@@ -35,13 +36,20 @@ Prices = Callable[[Collection[str]], Awaitable[Mapping[str, Priced]]]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """`cursor`: where the next scan goes on, None if nothing was read. `skipped`: blocks before
-    this scan that nobody has read."""
+    """`cursor`: where the next scan goes on, None if nothing was read; `first`: the first block
+    that was. `skipped`: blocks before this scan that nobody has read. `cut`: why it ended before
+    all that stands was read, and how far it came."""
 
     chain: str
     transfers: tuple[WhaleTransfer, ...]
     cursor: Cursor | None
     skipped: int = 0
+    first: int | None = None
+    cut: str | None = None
+
+
+class NotNow(NoAnswer):
+    """Those who were asked live: no time was left to read a first block, or nothing has a price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +115,9 @@ def newest_first(transfers: Sequence[WhaleTransfer]) -> tuple[WhaleTransfer, ...
             reverse=True,
         )
     )
+
+
+def cut_short(todo: Stretch, reached: int, error: Exception) -> str:
+    """Why a scan ended before its end, and how far it came."""
+    read, all_ = reached - todo.first + 1, todo.last - todo.first + 1
+    return f"{read} of {all_} blocks were read in time: {error}"

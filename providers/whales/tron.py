@@ -22,9 +22,12 @@ from providers.whales.explorers import Explorers
 from providers.whales.scanning import (
     Cursor,
     Deadline,
+    NotNow,
     Prices,
     Scan,
+    Stretch,
     Watched,
+    cut_short,
     newest_first,
     stretch,
     watched,
@@ -79,21 +82,22 @@ class TronScan:
         """Raises ProviderError and Skipped where nothing could be read."""
         known = await prices([ASSET])
         if ASSET not in known:
-            raise ProviderError(ErrorClass.UNKNOWN, "whales of tron: USDT has no price")
+            raise NotNow("whales of tron: USDT has no price", ())
         token = watched(ASSET, self._token.decimals, known[ASSET], min_usd)
         head = await self._ask("/walletsolidity/getnowblock", {})
         todo = stretch(cursor, head.number, facts_of(CHAIN).block_s)
         if todo.first > todo.last:
-            return Scan(CHAIN, (), cursor)
+            return Scan(CHAIN, (), cursor, 0, todo.first)
         begin = await self._ask("/wallet/getblockbynum", {"num": todo.first})
-        great, reached = await self._read(begin, head, token.least_raw)
+        great, reached, cut = await self._read(todo, begin, head, token.least_raw)
         transfers = [self._transfer(moved, token) for moved in great]
-        return Scan(CHAIN, newest_first(transfers), reached or cursor, todo.skipped)
+        return Scan(CHAIN, newest_first(transfers), reached, todo.skipped, todo.first, cut)
 
     async def _read(
-        self, begin: Block, head: Block, least_raw: int
-    ) -> tuple[list[Moved], Cursor | None]:
-        """What is great of all that moved between the blocks, and the last block read whole."""
+        self, todo: Stretch, begin: Block, head: Block, least_raw: int
+    ) -> tuple[list[Moved], Cursor, str | None]:
+        """What is great of all that moved between the blocks, the last block read whole, and why it
+        is not the last of all."""
         great: dict[tuple[str, int], Moved] = {}
         from_ms, more, last = begin.time_ms, "", begin.number - 1
         while True:
@@ -112,14 +116,17 @@ class TronScan:
                     self._row, path, _page, self._deadline, query=query
                 )
             except (ProviderError, Skipped) as error:
+                cut = cut_short(todo, last, error)
+                if last < begin.number and self._deadline.left_s <= 0:
+                    raise NotNow(f"whales of {CHAIN}: {cut}", ()) from None
                 if last < begin.number:
                     raise
-                log.info("whale_scan_cut_short", chain=CHAIN, block=last, error=str(error))
+                log.info("whale_scan_cut_short", chain=CHAIN, block=last, why=cut)
                 break
             fresh = [each for each in page.moved if begin.number <= each.block <= head.number]
             great |= {(m.tx_hash, m.index): m for m in fresh if m.raw >= least_raw}
             if page.more is None and len(page.moved) < _PAGE:
-                return list(great.values()), Cursor(head.number, head.hash)
+                return list(great.values()), Cursor(head.number, head.hash), None
             newest = max((each.block for each in page.moved), default=last)
             if page.more is not None:
                 more = page.more
@@ -129,7 +136,7 @@ class TronScan:
                 raise ProviderError(ErrorClass.BAD_PAYLOAD, f"{self._row.id}: no next page")
             last = max(last, newest - 1)
         whole = [moved for moved in great.values() if moved.block <= last]
-        return whole, Cursor(last) if last >= begin.number else None
+        return whole, Cursor(last), cut
 
     async def _ask(self, path: str, body: Any) -> Block:
         return await self._explorers.get(self._row, path, _block, self._deadline, body=body)

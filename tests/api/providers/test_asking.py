@@ -99,7 +99,12 @@ async def test_chains_whales_and_balances(provider_api: ServedApi) -> None:
     ethereum = await told(provider_api, "/api/blockchain/ethereum")
     assert ethereum["height"] > 0
     assert {"value", "unit"} == set(next(iter(ethereum["metrics"].values())))
-    whales = (await told(provider_api, "/api/whales?chain=ethereum"))["whales"]
+    answer = await told(provider_api, "/api/whales?chain=ethereum")
+    whales, (read,) = answer["whales"], answer["read"]
+    assert (read["chain"], read["complete"]) == ("ethereum", True)
+    assert ethereum["height"] - 20 <= read["last_block"] <= ethereum["height"]
+    assert read["last_block"] - read["first_block"] >= 20
+    assert read["age_s"] < 60
     assert all(each["value_usd"] >= 1_000_000 for each in whales)
     great = (await told(provider_api, "/api/whales?chain=ethereum&min_usd=20000000"))["whales"]
     assert {e["tx_hash"] for e in great} == {

@@ -6,6 +6,7 @@ import pytest
 
 from config import load_settings
 from providers import assets, registry
+from providers.attempts import Alert
 from providers.chain import Chains
 from providers.opening import open_chains
 from stores.hot.redis_client import NativeStore
@@ -28,10 +29,20 @@ def simulated(_shared: Simulator) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-async def chains(redis_url: str, simulated: Simulator) -> AsyncIterator[Chains]:
+def alerts() -> list[Alert]:
+    """What the chains told."""
+    return []
+
+
+@pytest.fixture
+async def chains(
+    redis_url: str, simulated: Simulator, alerts: list[Alert]
+) -> AsyncIterator[Chains]:
     settings = load_settings(redis_url=redis_url, providers_base_url=simulated.base_url)
     store = NativeStore(redis_url, client_name="test")
     rows = registry.load(settings)
-    async with open_chains(settings, store, rows, assets.load(), environ={}) as opened:
+    async with open_chains(
+        settings, store, rows, assets.load(), environ={}, on_alert=alerts.append
+    ) as opened:
         yield opened
     await store.aclose()

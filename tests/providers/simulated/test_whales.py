@@ -2,15 +2,19 @@
 
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from providers.assets import load
+from providers.attempts import Alert
 from providers.chain import Chains
 from providers.errors import NoAnswer
+from providers.questions import Question
 from providers.records import WhaleTransfer
 from providers.whales.evm_blocks import TRANSFER
 from providers.whales.scanning import Cursor
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator
 
 PATHS = {"ethereum": "/eth.drpc.org/", "base": "/base.drpc.org/", "bsc": "/bsc.drpc.org/"}
@@ -117,6 +121,56 @@ async def test_nodes_without_logs_cost_their_chain_no_pause(
     rows = [each for each in chains.registry.resources if each.provider.id == "bnbchain"]
     for member in await chains.client.look(rows):
         assert member.out_until_ms == 0
+
+
+def whales_of(chain: str) -> Question:
+    return Question("whales.evm", (chain,), (("min_usd", "1000000"),))
+
+
+async def test_nodes_that_are_slow_are_not_dead_and_reading_goes_on_after_the_answer(
+    chains: Chains, simulated: Simulator, alerts: list[Alert]
+) -> None:
+    hosts = {urlsplit(each.url).hostname or "" for each in chains.registry.chain("rpc.base")}
+    slow = [{"host": host, "class": "slow", "seconds_each": 1} for host in hosts if host]
+    simulated.post("/sim/providers/faults", slow)
+    with pytest.raises(NoAnswer) as caught:
+        await chains.ask(whales_of("base"), 3.0)
+    (own,) = [each for each in caught.value.tried if each.resource == "whales.evm/own"]
+    assert own.skipped == "no_time"
+    assert "too slow for" in own.message
+    assert alerts == []
+
+    async def is_read() -> bool:
+        return await chains.whales.known("base", MILLION) is not None
+
+    await until(is_read)
+    window = await chains.whales.known("base", MILLION)
+    assert window is not None
+    every = simulated.get(
+        "/sim/providers/truth/whales",
+        chain="base", first=window.first, last=window.cursor.block, min_usd=1_001_000,
+    )["transfers"]  # fmt: skip
+    found = {each.tx_hash for each in window.transfers}
+    assert {each["tx_hash"] for each in every if each["contract"]} <= found
+    simulated.delete("/sim/providers/faults")
+    scan = await chains.whales.scan("base", None, within_s=20)
+    assert scan.first == window.cursor.block + 1  # nothing is read twice
+    assert found <= {each.tx_hash for each in scan.transfers}
+
+
+async def test_nodes_that_are_dead_are_told(
+    chains: Chains, simulated: Simulator, alerts: list[Alert]
+) -> None:
+    hosts = {urlsplit(each.url).hostname or "" for each in chains.registry.chain("rpc.base")}
+    dead = [{"host": host, "class": "status", "status": 503} for host in hosts if host]
+    simulated.post("/sim/providers/faults", dead)
+
+    async def is_told() -> bool:
+        with pytest.raises(NoAnswer):
+            await chains.ask(whales_of("base"), 3.0)
+        return [each.kind for each in alerts] == ["no_living_member"]
+
+    await until(is_told)
 
 
 def bitcoin_slowly(simulated: Simulator, hash_: str, least: int) -> set[tuple[str, int, int]]:
