@@ -126,6 +126,16 @@ class Resource:
     private: bool = False
 
     @property
+    def name(self) -> str:
+        """Who is behind it, as loops over resources show it (seed 001)."""
+        return self.provider.name
+
+    @property
+    def priority(self) -> Level:
+        """The level, by its name of seed 001: `resource.priority.name`."""
+        return self.level
+
+    @property
     def kind(self) -> Kind:
         return Kind(self.chain.partition(".")[0])
 

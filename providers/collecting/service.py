@@ -45,13 +45,14 @@ class DataCollectorService:
         self._chains = chains
         self._keeper = keeper
         self._known = frozenset(registry.chains())
-        self._assets = tuple(dict.fromkeys(assets.find(name).id for name in agent_assets))
-        self._agent_chains = tuple(dict.fromkeys(network_of(name).id for name in agent_chains))
+        self._known_assets = assets
+        self._assets = self._ids_of(agent_assets)
+        self._agent_chains = _chains_of(agent_chains)
         self._whales = whales
 
     async def collect_market_data(self, assets: Sequence[str] | None = None) -> Collected:
-        """Prices in US dollars, of AGENT_ASSETS unless `assets` (ids) are given."""
-        wanted = self._assets if assets is None else tuple(assets)
+        """Prices in US dollars, of AGENT_ASSETS unless `assets` are given. Raises UnknownAsset."""
+        wanted = self._assets if assets is None else self._ids_of(assets)
         question = Question("price.aggregate", wanted, _QUOTE)
         return await self._asked("prices", [question] if wanted else [])
 
@@ -64,16 +65,18 @@ class DataCollectorService:
         return await self._asked("sentiment", [Question("sentiment.market", (MARKET,))])
 
     async def collect_gas_prices(self, chains: Sequence[str] | None = None) -> Collected:
-        """What transactions cost, on AGENT_CHAINS unless `chains` are given."""
+        """What transactions cost, on AGENT_CHAINS unless `chains` are given. Raises
+        UnknownNetwork."""
         return await self._asked("gas", self._of_chains("gas", chains))
 
     async def collect_chain_stats(self, chains: Sequence[str] | None = None) -> Collected:
-        """How chains are, AGENT_CHAINS unless `chains` are given."""
+        """How chains are, AGENT_CHAINS unless `chains` are given. Raises UnknownNetwork."""
         return await self._asked("stats", self._of_chains("stats", chains))
 
     async def collect_whales(self, chains: Sequence[str] | None = None) -> Collected:
-        """Transfers of at least WHALE_MIN_USD in the blocks since the last look."""
-        wanted = self._agent_chains if chains is None else tuple(chains)
+        """Transfers of at least WHALE_MIN_USD in the blocks since the last look. Raises
+        UnknownNetwork."""
+        wanted = self._agent_chains if chains is None else _chains_of(chains)
         if self._whales is None or not wanted:
             return Collected("whales", 0, 0, {}, {})
         return await self._whales(wanted)
@@ -95,6 +98,9 @@ class DataCollectorService:
         )
         return [*found, await self.collect_whales()]
 
+    def _ids_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._known_assets.find(name).id for name in names))
+
     async def _together(self, *works: Awaitable[Collected]) -> list[Collected]:
         # All of them end before an outage of one of them is told.
         found = await asyncio.gather(*works, return_exceptions=True)
@@ -104,7 +110,7 @@ class DataCollectorService:
         return [each for each in found if isinstance(each, Collected)]
 
     def _of_chains(self, kind: str, chains: Sequence[str] | None) -> list[Question]:
-        wanted = self._agent_chains if chains is None else chains
+        wanted = self._agent_chains if chains is None else _chains_of(chains)
         found = []
         for chain in wanted:
             own, shared = f"{kind}.{chain}", f"{kind}.evm"
@@ -121,6 +127,10 @@ class DataCollectorService:
         served = {subject: by for each in answers for subject, by in each.served_by.items()}
         missing = {subject: _why(each.tried) for each in answers for subject in each.missing}
         return Collected(kind, len(records), rows, served, missing)
+
+
+def _chains_of(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(network_of(name).id for name in names))
 
 
 async def _answer(

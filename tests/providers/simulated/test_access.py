@@ -95,6 +95,7 @@ async def test_the_balancer_and_the_resources_of_the_registry() -> None:
     prices = hierarchical_config.get_market_data_resources()
     assert [each.level for each in prices] == sorted(each.level for each in prices)
     assert prices[0].provider.id == "coingecko"
+    assert (prices[0].name, prices[0].priority.name) == ("CoinGecko", "CRITICAL")
     assert len(hierarchical_config.get_news_resources()) > 20
     explorers = hierarchical_config.get_explorer_resources("ethereum")
     assert {each.chain for each in explorers} == {"balance.ethereum"}

@@ -7,10 +7,12 @@ import pytest
 from config import load_settings
 from database import Database
 from providers import assets
+from providers.assets import UnknownAsset
 from providers.chain import Chains
 from providers.collecting.keeper import Keeper
 from providers.collecting.service import DataCollectorService
 from providers.collecting.whale_rounds import WhaleRounds
+from providers.networks import UnknownNetwork
 from stores.cold.providers.prices import PriceFilter
 from tests.fixtures.simulator import Simulator
 
@@ -65,6 +67,22 @@ async def test_a_round_right_after_asks_and_stores_nothing(
     assert sum(each.rows for each in first) > 0
     assert sum(each.rows for each in again) == 0
     assert simulated.get("/sim/providers/requests")["requests"] == []
+
+
+async def test_assets_and_chains_by_any_of_their_names(
+    service: DataCollectorService, database: Database
+) -> None:
+    prices = await service.collect_market_data(["bitcoin", "BTC", "ether"])
+    assert set(prices.served_by) == {"btc", "eth"}
+    assert await database.providers.prices.listed(PriceFilter(symbol="bitcoin")) == []
+    gas = await service.collect_gas_prices(["eth", "Ethereum"])
+    assert set(gas.served_by) == {"ethereum"}
+    stats = await service.collect_chain_stats(["btc"])
+    assert set(stats.served_by) == {"bitcoin"}
+    with pytest.raises(UnknownAsset):
+        await service.collect_market_data(["nosuchcoin"])
+    with pytest.raises(UnknownNetwork):
+        await service.collect_whales(["nosuchchain"])
 
 
 async def test_all_of_it_with_news_statistics_and_whales(
