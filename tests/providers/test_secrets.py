@@ -1,8 +1,7 @@
 """Keys of providers appear nowhere: in no log, answer, alert, count, key of a store, or table."""
 
-import base64
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -24,28 +23,10 @@ from providers.resources import Resource, State
 from providers.usage import ResourceUsage
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.providers.hour.run import Hour, open_hour
+from tests.providers.placeholder_keys import FAULTS, around, forms, placeholders
 
 SPEED = 20.0
-# What each keyed provider does once, in its own words.
-FAULTS = (
-    *("key_rejected", "plan_forbids", "rate_limited", "quota_spent", "geo_blocked"),
-    *("caller_fault", "transient", "challenge", "truncated", "bad_payload", "unknown", None),
-)
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-
-
-def placeholders(rows: Iterable[Resource]) -> dict[str, str]:
-    """A key for each variable, unlike any other text."""
-    names = sorted({row.key.variable for row in rows if row.key is not None})
-    return {name: f"Zq{number:02}Placeholder{name[:4]}9xW" for number, name in enumerate(names)}
-
-
-def forms(secret: str) -> set[str]:
-    raw = secret.encode()
-    return {
-        *(secret, secret.lower(), secret.upper(), secret[::-1], quote(secret, safe="")),
-        *(base64.b64encode(raw).decode().rstrip("="), raw.hex()),
-    }
 
 
 async def test_no_key_appears_anywhere_whatever_happens(
@@ -97,7 +78,7 @@ async def test_no_key_appears_anywhere_whatever_happens(
     for variable, key in keys.items():
         for where, text in told.items():
             for form in forms(key):
-                assert form not in text, f"{variable} in {where}: {_around(text, form)}"
+                assert form not in text, f"{variable} in {where}: {around(text, form)}"
 
 
 async def _ask_all_with_keys(
@@ -162,8 +143,3 @@ async def _all_tables(database_url: str) -> str:
         return "\n".join(texts)
     finally:
         await session.close()
-
-
-def _around(text: str, found: str) -> str:
-    at = text.index(found)
-    return text[max(0, at - 80) : at + 80]
