@@ -11,6 +11,7 @@ from stores.hot.store import HotStore
 if TYPE_CHECKING:
     from providers.assets import Assets
     from providers.chain import Chains
+    from providers.collecting.agent_assets import AgentAssets
     from providers.collecting.keep_log import KeepLog
     from providers.registry import Registry
 
@@ -23,6 +24,7 @@ class ProviderParts:
     assets: "Assets"
     chains: "Chains"
     kept: "KeepLog"
+    agent_assets: "AgentAssets"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -19,6 +20,7 @@ from providers import assets
 from providers.access import Access, used_here
 from providers.alert_log import AlertLog
 from providers.chain import Chains
+from providers.collecting.agent_assets import AgentAssets
 from providers.collecting.attempt_log import AttemptLog
 from providers.collecting.keep_log import KeepLog
 from providers.collecting.keeper import Keeper
@@ -70,9 +72,16 @@ async def open_providers(
         keeper = Keeper(database.providers)
         kept = KeepLog(keeper)
         whales = WhaleRounds(chains.whales, database.providers.whales, settings.whale_min_usd)
+        markets = partial(
+            database.get_all_unique_coins,
+            exchanges=settings.exchanges,
+            quote=settings.quote,
+            markets_limit=settings.markets_limit,
+        )
+        agent_assets = AgentAssets(settings.agent_assets, known, registry, markets)
         service = DataCollectorService(
             *(chains, keeper, registry, known),
-            agent_assets=settings.agent_assets,
+            agent_assets=agent_assets.ids,
             agent_chains=settings.agent_chains,
             whales=whales.collect,
         )
@@ -82,7 +91,8 @@ async def open_providers(
         switching = asyncio.create_task(_switch_again(chains, database, switched, switches_again_s))
         try:
             async with used_here(Access(chains, registry, keeper)):
-                yield OpenProviders(ProviderParts(registry, known, chains, kept), service, switched)
+                told = ProviderParts(registry, known, chains, kept, agent_assets)
+                yield OpenProviders(told, service, switched)
         finally:
             stop.set()
             switching.cancel()

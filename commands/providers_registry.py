@@ -25,13 +25,15 @@ def check_providers(settings: Settings) -> None:
     """Raises SettingsError, with a line for each mistake in what the settings name of providers."""
     if settings.providers == "off":
         return
-    from providers.assets import UnknownAsset, load
+    from providers.assets import ALL, UnknownAsset, load
     from providers.networks import UnknownNetwork, network_of
 
     if settings.providers != "on":
         read_registry(settings)
     wrong = []
     for name in settings.agent_assets:
+        if name == ALL:
+            continue
         try:
             load().find(name)
         except UnknownAsset as error:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+ALL: Final = "*"  # of AGENT_ASSETS: every asset of which a market is collected
 MARKET: Final = "MARKET"  # the asset of readings that are about all of them
 _FILE: Final = Path(__file__).parent / "assets.toml"
 

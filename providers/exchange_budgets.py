@@ -34,6 +34,12 @@ def _counters() -> dict[str, tuple[Exchange, str]]:
 _COUNTERS: Final = _counters()
 
 
+def exchange_of(resource: Resource) -> Exchange | None:
+    """The exchange that it asks, if that is one that the collector asks, too."""
+    exchange, _ = _COUNTERS.get(urlsplit(resource.url).hostname or "", (None, ""))
+    return exchange
+
+
 class ExchangeBudgets:
     def __init__(self, settings: Settings, store: HotStore, clock: Clock) -> None:
         egress = {each: egress_id_of(settings, each) for each in VENUES}
@@ -42,7 +48,7 @@ class ExchangeBudgets:
 
     def concern(self, resource: Resource) -> bool:
         """Whether the resource is asked within the collector's budgets."""
-        return urlsplit(resource.url).hostname in _COUNTERS
+        return exchange_of(resource) is not None
 
     async def take(self, resource: Resource) -> None:
         """Takes room for one call. Raises Skipped if there is none now."""

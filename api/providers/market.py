@@ -14,6 +14,7 @@ from api.providers.encoded import answered
 from api.providers.models import News, PriceFact, Prices, Sentiment, Tried
 from api.providers.reading import QuestionReader
 from api.providers.request_asking import RequestAsking
+from api.workers.asking import asked
 from providers.assets import MARKET, UnknownAsset
 from providers.questions import Question
 from providers.records import NewsItem
@@ -56,12 +57,13 @@ def build_market() -> APIRouter:
     async def list_prices(request: Request, asking: RequestAsking) -> Response:
         """The prices of assets, each from the first provider that tells it."""
         reader = QuestionReader(request.scope["query_string"], ("assets", "quote", "kind"))
-        known = asking.parts.assets
-        assets = reader.assets("assets", known)
+        assets = reader.assets("assets", asking.parts.assets)
         chain, quote = _price_options(reader)
         reader.check()
         if assets is None:
-            assets = tuple(known.find(each).id for each in asking.settings.agent_assets)
+            assets = await asked(asking.parts.agent_assets.ids())
+        if not assets:  # AGENT_ASSETS names none, or no market is known yet
+            return answered({"prices": [], "missing": [], "tried": []})
         question = Question(chain, assets, (("quote", quote),))
         answer = await asking.ask(request.scope, question)
         shown = Shown(asking.parts)

@@ -36,23 +36,23 @@ class DataCollectorService:
         registry: Registry,
         assets: Assets,
         *,
-        agent_assets: Sequence[str],
+        agent_assets: Callable[[], Awaitable[Sequence[str]]],
         agent_chains: Sequence[str],
         whales: Callable[[Sequence[str]], Awaitable[Collected]] | None = None,
     ) -> None:
-        """Raises UnknownAsset and UnknownNetwork. `whales`: reads new blocks of chains for great
-        transfers (providers.collecting.whale_rounds)."""
+        """Raises UnknownNetwork. `agent_assets`: tells the ids of AGENT_ASSETS. `whales`: reads new
+        blocks of chains for great transfers (providers.collecting.whale_rounds)."""
         self._chains = chains
         self._keeper = keeper
         self._known = frozenset(registry.chains())
         self._known_assets = assets
-        self._assets = self._ids_of(agent_assets)
+        self._agent_assets = agent_assets
         self._agent_chains = _chains_of(agent_chains)
         self._whales = whales
 
     async def collect_market_data(self, assets: Sequence[str] | None = None) -> Collected:
         """Prices in US dollars, of AGENT_ASSETS unless `assets` are given. Raises UnknownAsset."""
-        wanted = self._assets if assets is None else self._ids_of(assets)
+        wanted = tuple(await self._agent_assets()) if assets is None else self._ids_of(assets)
         question = Question("price.aggregate", wanted, _QUOTE)
         return await self._asked("prices", [question] if wanted else [])
 

@@ -145,6 +145,7 @@ print(*(name for name in sys.modules if name.split(".")[0] in {set(_ASK)!r}))
 
 def test_what_the_agent_cannot_ask_for_ends_the_start() -> None:
     check_providers(load_settings(agent_assets="btc,bitcoin", agent_chains="eth"))
+    check_providers(load_settings(agent_assets="*"))
     wrong = {"agent_assets": "btc,nosuch", "agent_chains": "nowhere"}
     with pytest.raises(SettingsError) as raised:
         check_providers(load_settings(**wrong))

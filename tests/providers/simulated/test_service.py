@@ -6,9 +6,11 @@ import pytest
 
 from config import load_settings
 from database import Database
+from market.markets import Market
 from providers import assets
 from providers.assets import UnknownAsset
 from providers.chain import Chains
+from providers.collecting.agent_assets import AgentAssets
 from providers.collecting.keeper import Keeper
 from providers.collecting.service import DataCollectorService
 from providers.collecting.whale_rounds import WhaleRounds
@@ -33,11 +35,19 @@ def service(chains: Chains, database: Database) -> DataCollectorService:
     settings = load_settings()
     tables = database.providers
     whales = WhaleRounds(chains.whales, tables.whales, settings.whale_min_usd)
+    rows = registry.load(settings)
+    known = assets.load()
+    names = AgentAssets(settings.agent_assets, known, rows, _no_markets)
     return DataCollectorService(
-        chains, Keeper(tables), registry.load(settings), assets.load(),
-        agent_assets=settings.agent_assets, agent_chains=settings.agent_chains,
+        *(chains, Keeper(tables), rows, known),
+        agent_assets=names.ids,
+        agent_chains=settings.agent_chains,
         whales=whales.collect,
-    )  # fmt: skip
+    )
+
+
+async def _no_markets() -> list[Market]:
+    return []
 
 
 async def test_the_round_of_five_minutes_is_kept_within_sixty_requests(
