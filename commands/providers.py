@@ -131,9 +131,10 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
             notes.insert(0, f"out until {_moment(row['out_until_ms'])}")
         if row["key"] == "missing":
             notes.insert(0, f"needs {row['variable']}")
+        health = "-" if row["state"] == State.DEAD else row["health"]
         lines.append(
             f"{row['id']:<38} {row['level']:<9} {row['state']:<5}"
-            f" {'yes' if row['asked'] else 'no':<5} {row['key']:<8} {row['health']:>6}"
+            f" {'yes' if row['asked'] else 'no':<5} {row['key']:<8} {health:>6}"
             f" {row['p70_ms'] or '-':>6}  {'; '.join(notes)}".rstrip()
         )
     asked = sum(row["asked"] for row in rows)
@@ -142,7 +143,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _moment(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _is_probed(client: Client, resource: Resource) -> bool:
@@ -186,7 +187,7 @@ def _line(probed: Probed) -> str:
     name = f"{probed.resource.id:<38}"
     if probed.error is not None:
         return f"{name} failed    {probed.ms:>6} ms  {probed.error}"
-    told = f"{len(probed.records)} records"
+    told = "1 record" if len(probed.records) == 1 else f"{len(probed.records)} records"
     if probed.records and isinstance(first := probed.records[0], Price):
         told = f"{first.asset} {first.value} {first.quote}"
     on = "; it is asked from now on" if probed.turned_on else ""
