@@ -124,8 +124,10 @@ def test_chains_and_their_coins() -> None:
     assert all(
         (each.chain_id is None) == (each.family is not Family.EVM) for each in networks().values()
     )
+    others = {Family.BITCOIN: 8, Family.TRON: 6, Family.SOLANA: 9}
     for each in networks().values():
         load().find(each.coin)
+        assert each.decimals == others.get(each.family, 18)
     names = [name for each in networks().values() for name in (each.id, *each.aliases)]
     assert len(set(names)) == len(names)
     with pytest.raises(UnknownNetwork, match="'terra' is no chain that is known; there are ether"):

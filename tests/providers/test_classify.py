@@ -84,6 +84,7 @@ def test_by_what_is_said(status: int, body: str, due: Class | None) -> None:
         ('{"code":-32000,"message":"Unauthorized: You must authenticate"}', Class.KEY_REJECTED),
         ('{"code":3,"message":"RPC Request failed."}', Class.BAD_PAYLOAD),
         ('{"code":3,"message":"execution reverted","data":"0x"}', None),
+        ('{"code":-32000,"message":"execution reverted: too little"}', None),
         ('"Missed `to` address"', Class.BAD_PAYLOAD),
         ('{"code":-32005,"message":"query returned more than 10000 results"}', Class.UNKNOWN),
         ('{"code":-32000,"message":"archive is for paid plans, upgrade"}', Class.UNKNOWN),

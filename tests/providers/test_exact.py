@@ -105,6 +105,9 @@ def test_amounts_that_are_rounded_or_impossible_are_refused(value: Any) -> None:
 def test_gwei_and_sat_per_vb_become_integers_without_floats() -> None:
     assert scaled_whole("32.570418457", 10**9) == 32570418457
     assert scaled_whole(Decimal("0.502"), 1000) == 502
+    # By floats these are 1000 and 123456789123456784.
+    assert scaled_whole(Decimal("1.001"), 1000) == 1001
+    assert scaled_whole("123456789.123456789", 10**9) == 123456789123456789
     assert divided(Decimal("-1.4093"), 100) == Decimal("-0.014093")
 
 

@@ -5,12 +5,14 @@ from decimal import Decimal
 import pytest
 
 from providers.answers import Answer
+from providers.assets import load
 from providers.errors import ErrorClass, NoAnswer
-from providers.plausible import are_two
-from providers.records import Price
+from providers.plausible import Plausible, are_two
+from providers.records import Price, PriceKind
 from providers.resources import Level
 from tests.providers.asking import FakeProviders, SetClock, fails, prices, row
 from tests.providers.conftest import OpenChains
+from tests.providers.making import NOW_MS
 
 ROWS = [row(name, level=level, ttl_s=0.0) for name, level in zip("abc", Level, strict=False)]
 ONE, TWO, THREE = ROWS
@@ -95,6 +97,29 @@ async def test_a_stablecoin_off_its_peg_needs_two(
         providers.does["a"] = providers.tell()
         answer = await opened.chains.ask(prices("usdt"), 3)
         assert value(answer) == Decimal("0.9")
+
+
+@pytest.mark.parametrize(
+    ("told", "quote", "held"),
+    [("0.94", "USD", True), ("1.06", "USDC", True), ("0.96", "USD", False), ("0.9", "EUR", False)],
+)
+def test_a_stablecoin_that_moves_a_little_is_held_where_it_leaves_its_peg(
+    told: str, quote: str, held: bool
+) -> None:
+    def of(amount: str) -> Price:
+        return Price(
+            provider="a",
+            resource="price.spot/a",
+            fetched_at_ms=NOW_MS,
+            as_of_ms=None,
+            asset="usdt",
+            quote=quote,
+            kind=PriceKind.SPOT,
+            value=Decimal(amount),
+        )
+
+    doubt = Plausible(load()).doubt(of(told), of("1"), NOW_MS + 60_000)
+    assert (doubt is not None and doubt.held) is held
 
 
 async def test_a_first_value_is_compared_and_of_two_that_differ_a_third_decides(

@@ -13,6 +13,7 @@ The eighteen of the reference for providers, in its order.
     - test_exact.test_what_means_none
     - test_exact.test_json_fractions_keep_every_digit
     - test_exact.test_amounts_that_are_rounded_or_impossible_are_refused
+    - readers.test_changed_answers.test_a_number_in_another_writing_is_the_same_or_refused
  3. Percent against fraction
     - test_traps.test_changes_are_fractions_whatever_the_provider_tells
     - readers.test_prices.test_a_list_of_markets
@@ -20,6 +21,7 @@ The eighteen of the reference for providers, in its order.
     - test_traps.test_an_error_with_status_200_is_none_of_the_answers
     - test_classify.test_errors_of_nodes
     - test_classify.test_refusals_in_the_envelope_of_etherscan
+    - test_refusals.test_refusals
     - readers.test_json_rows.test_an_envelope_that_does_not_say_success_is_refused
     - readers.test_simulated.test_errors_are_told_apart
  5. And status "0" may be success
@@ -79,6 +81,7 @@ The eighteen of the reference for providers, in its order.
     - test_plausible.test_a_jump_is_not_believed_and_its_teller_is_a_liar
     - test_plausible.test_a_jump_that_two_tell_is_believed
     - test_plausible.test_a_stablecoin_off_its_peg_needs_two
+    - test_plausible.test_a_stablecoin_that_moves_a_little_is_held_where_it_leaves_its_peg
     - test_hour_of_faults.test_one_living_member_answers_truly_whatever_happens_to_the_others
 """
 
