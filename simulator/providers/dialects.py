@@ -133,7 +133,7 @@ CRYPTOCOMPARE: Final[Dialect] = {
 }  # fmt: skip
 COINDESK_DATA: Final[Dialect] = {
     "rate_limited": ErrorBody(
-        429, '{"Data":[],"Err":{"type":99,"message":"You are over your rate limit"}}'
+        200, '{"Data":[],"Err":{"type":99,"message":"You are over your rate limit"}}'
     ),
     "key_rejected": ErrorBody(
         401, '{"Data":[],"Err":{"type":1,"message":"You need a valid API key"}}'
