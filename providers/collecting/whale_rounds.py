@@ -22,7 +22,13 @@ class Scanner(Protocol):
     """providers.whales.detector.Whales."""
 
     async def scan(
-        self, chain: str, cursor: Cursor | None, *, within_s: float, min_usd: int
+        self,
+        chain: str,
+        cursor: Cursor | None,
+        *,
+        within_s: float,
+        min_usd: int,
+        coins: bool = False,
     ) -> Scan: ...
 
 
@@ -54,11 +60,15 @@ class WhaleRounds:
         known = await self._transactions.cursor(chain)
         cursor = None if known is None else Cursor(known.block, known.block_hash)
         try:
-            scan = await self._scanner.scan(chain, cursor, within_s=AGENT_S, min_usd=self._min_usd)
+            scan = await self._scanner.scan(
+                chain, cursor, within_s=AGENT_S, min_usd=self._min_usd, coins=True
+            )
         except (NoAnswer, ProviderError, InvalidQuestion) as error:
             return 0, 0, str(error)
         if scan.skipped:
             log.warning("whale_blocks_skipped", chain=chain, blocks=scan.skipped)
+        if scan.coin_left:
+            log.warning("whale_coin_blocks_skipped", chain=chain, blocks=scan.coin_left)
         now = now_ms()
         moved = None
         if scan.cursor is not None:

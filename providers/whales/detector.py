@@ -71,28 +71,49 @@ class Whales:
         await ended([scan for scan in self._scans.values()])
 
     async def scan(
-        self, chain: str, cursor: Cursor | None, *, within_s: float, min_usd: int = LEAST_USD
+        self,
+        chain: str,
+        cursor: Cursor | None,
+        *,
+        within_s: float,
+        min_usd: int = LEAST_USD,
+        coins: bool = False,
     ) -> Scan:
         """What moved in the blocks after the cursor, as many as there is time for; in those of the
-        last minutes where there is no cursor. What other scans have read is not read again.
+        last minutes where there is no cursor. What other scans have read is not read again. With
+        `coins` those of the chain's own coin, too, where a scan does not read them anyway.
 
         Raises NoAnswer where nothing could be read (NotNow, where those who were asked live), and
         InvalidQuestion for other chains."""
-        network = network_of(chain)
+        network, deadline = network_of(chain), Deadline(within_s)
         known = await self._known(network.id, min_usd)
         start, before = cursor, tuple[WhaleTransfer, ...]()
         if known is not None:
             start, before = known.after(cursor, 2 * facts_of(network.id).confirmations)
         try:
-            scan = await self._read(network, start, min_usd, Deadline(within_s))
+            scan = await self._read(network, start, min_usd, deadline)
         except NoAnswer as error:
             if not before:
                 raise
             return Scan(network.id, newest_first(before), start, cut=str(error))
         await self._remember(min_usd, known, scan)
+        if coins and network.family is Family.EVM:
+            begin = scan.first if cursor is None else cursor.block + 1 + scan.skipped
+            scan = await self._with_coins(scan, begin, min_usd, deadline)
+            await self._remember(min_usd, known, scan)
         first = start.block + 1 if start and scan.first is None else scan.first
         before = tuple(e for e in before if first is None or (e.block or 0) < first)
-        return replace(scan, transfers=newest_first([*scan.transfers, *before]))
+        found = {(each.tx_hash, each.index): each for each in (*before, *scan.transfers)}
+        return replace(scan, transfers=newest_first(list(found.values())))
+
+    async def _with_coins(
+        self, scan: Scan, first: int | None, min_usd: int, deadline: Deadline
+    ) -> Scan:
+        if first is None or scan.cursor is None:
+            return scan
+        reader = EvmScan(self._nodes, scan.chain, self._assets, deadline)
+        found, left = await reader.coins(first, scan.cursor.block, self._prices, min_usd)
+        return replace(scan, transfers=(*scan.transfers, *found), coin_left=left)
 
     async def _read(
         self, network: Network, cursor: Cursor | None, min_usd: int, deadline: Deadline

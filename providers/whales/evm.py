@@ -1,7 +1,8 @@
-"""Great transfers on EVM chains: Transfer events of known tokens and, on Ethereum, of its coin.
+"""Great transfers on EVM chains: Transfer events of known tokens, and of the chain's own coin.
 
-Of other chains the coin's transfers are not read: each block would be one more request, and theirs
-come every second or faster. Only blocks that stand are read (see rpc.facts).
+The coin's transfers stand in whole blocks alone, each a request. Ethereum's are read with the
+tokens'; other chains' come every second or faster, so that they are read apart, as many as there is
+time for, the newest first. Only blocks that stand are read (see rpc.facts).
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +32,8 @@ from providers.whales.scanning import (
     watched,
 )
 
-NATIVE: Final = ("ethereum",)  # chains whose blocks are read whole
+NATIVE: Final = ("ethereum",)  # chains whose blocks are read whole with their tokens
+MOST_WHOLE: Final = 450  # blocks of other chains that are read whole at a time: 15 min of 2 s each
 _ZERO: Final = "0x" + "0" * 40
 _SPAN_S: Final = 120.0  # of blocks whose logs are asked for at once
 _MOST_SPAN: Final = 100
@@ -81,6 +83,28 @@ class EvmScan:
         if self._deadline.left_s > _PAUSE_S:
             return error
         return NotNow(f"whales of {self._chain}: {cut}", ())
+
+    async def coins(
+        self, first: int, last: int, prices: Prices, min_usd: int
+    ) -> tuple[list[WhaleTransfer], int]:
+        """The transfers of the chain's own coin in these blocks, which its scan does not read: in
+        the newest MOST_WHOLE of them, as far as there is time; and how many are left unread."""
+        count, coin = max(0, last - first + 1), self._network.coin
+        known = {} if self._chain in NATIVE or not count else await prices([coin])
+        if coin not in known:
+            return [], 0 if self._chain in NATIVE else count
+        great = watched(coin, self._network.decimals, known[coin], min_usd)
+        read: list[Block] = []
+
+        async def one(number: int) -> None:
+            read.append(await self._block(number, great))
+
+        try:
+            await each(range(last, max(first, last - MOST_WHOLE + 1) - 1, -1), one)
+        except (NoAnswer, ProviderError) as error:
+            log.info("whale_coin_cut_short", chain=self._chain, blocks=len(read), error=str(error))
+        found = [self._transfer(moved, block) for block in read for moved in block.moved]
+        return found, count - len(read)
 
     async def _watch(self, prices: Prices, min_usd: int) -> None:
         tokens = {

@@ -63,7 +63,8 @@ def grown(known: Window | None, scan: Scan, now_ms: int) -> Window | None:
     complete_at_ms = now_ms if scan.cut is None else None
     if known is not None and known.first <= scan.first <= known.cursor.block + 1:
         first = known.first
-        transfers = (*transfers, *(e for e in known.transfers if (e.block or 0) < scan.first))
+        older = (e for e in known.transfers if (e.block or 0) < scan.first)
+        transfers = tuple({_place(e): e for e in (*older, *transfers)}.values())
         complete_at_ms = complete_at_ms or known.complete_at_ms
     young = [e for e in transfers if (e.time_ms or now_ms) > now_ms - _KEPT_S * 1000]
     kept = newest_first(young)[:_MOST]
@@ -71,6 +72,10 @@ def grown(known: Window | None, scan: Scan, now_ms: int) -> Window | None:
     first = max([first, *((each.block or 0) + 1 for each in left_out)])
     kept = tuple(e for e in kept if (e.block or 0) >= first)
     return Window(first, scan.cursor, kept, now_ms, complete_at_ms)
+
+
+def _place(transfer: WhaleTransfer) -> tuple[str, int]:
+    return transfer.tx_hash, transfer.index
 
 
 class Memory:

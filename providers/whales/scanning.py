@@ -38,7 +38,8 @@ Prices = Callable[[Collection[str]], Awaitable[Mapping[str, Priced]]]
 class Scan:
     """`cursor`: where the next scan goes on, None if nothing was read; `first`: the first block
     that was. `skipped`: blocks before this scan that nobody has read. `cut`: why it ended before
-    all that stands was read, and how far it came."""
+    all that stands was read, and how far it came. `coin_left`: blocks of which the transfers of the
+    chain's own coin were not read."""
 
     chain: str
     transfers: tuple[WhaleTransfer, ...]
@@ -46,6 +47,7 @@ class Scan:
     skipped: int = 0
     first: int | None = None
     cut: str | None = None
+    coin_left: int = 0
 
 
 class NotNow(NoAnswer):

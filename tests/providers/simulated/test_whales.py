@@ -71,6 +71,42 @@ async def test_what_is_found_is_what_each_block_has(
             assert value < 20_001, (tx_hash, index)
 
 
+@pytest.mark.parametrize("chain", ["bsc", "base"])
+async def test_transfers_of_the_coin_are_those_of_whole_blocks(
+    chains: Chains, simulated: Simulator, chain: str
+) -> None:
+    now = await chains.whales.scan(chain, None, within_s=20, min_usd=20_000)
+    assert now.cursor is not None
+    begin = Cursor(now.cursor.block - 40)
+    simulated.delete("/sim/providers/requests")
+    scan = await chains.whales.scan(chain, begin, within_s=20, min_usd=20_000, coins=True)
+    assert simulated.get("/sim/providers/requests")["total"] <= 120
+    assert (scan.coin_left, scan.skipped) == (0, 0)
+    assert scan.cursor is not None
+    truth = simulated.get(
+        "/sim/providers/truth/whales",
+        chain=chain, first=begin.block + 1, last=scan.cursor.block, min_usd=1,
+    )["transfers"]  # fmt: skip
+    coins = {each["tx_hash"]: each for each in truth if each["contract"] is None}
+    found = {each.tx_hash: each for each in scan.transfers if each.contract is None}
+    assert len(found) > 3
+    for tx_hash, transfer in found.items():
+        told = coins[tx_hash]
+        assert (transfer.amount_raw, transfer.block) == (int(told["amount_raw"]), told["block"])
+        assert (transfer.senders[0].lower(), transfer.receivers[0].lower()) == (
+            told["from"].lower(),
+            told["to"].lower(),
+        )
+        assert transfer.value_usd is not None
+        assert abs(float(transfer.value_usd) / told["usd"] - 1) < 0.02
+    assert {each for each, told in coins.items() if told["usd"] > 20_400} <= set(found)
+    places = [(each.tx_hash, each.index) for each in scan.transfers]
+    assert len(set(places)) == len(places)
+    window = await chains.whales.known(chain, 20_000)
+    assert window is not None
+    assert set(found) <= {each.tx_hash for each in window.transfers}
+
+
 async def test_a_scan_goes_on_where_the_last_one_ended(chains: Chains) -> None:
     whole = await chains.whales.scan("base", None, within_s=20)
     assert whole.cursor is not None
