@@ -35,6 +35,12 @@ _LONGEST_RESET_S: Final = 900  # of a reset in seconds; greater ones are millise
 _WALLED: Final = re.compile(r"error.?code\W{1,4}10(?:0[6-9]|1[0-2]|20)\b", re.IGNORECASE)
 _LONGEST_TEXT: Final = 500  # bytes of a refusal in plain words
 _SUSPENDED: Final = re.compile(r"(?:suspended|banned|retry|try again)\D{0,30}(\d{1,5}) ?s", re.I)
+# Of content networks (Cloudflare's 1006 to 1009 and 1020), and of providers.
+_GEO: Final = re.compile(
+    r"error code:? ?\"?10(?:0[6-9]|20)\b|\byour (?:country|region|location|jurisdiction)|"
+    r"restricted (?:location|region|country|jurisdiction)|geo.?(?:block|restrict)",
+    re.IGNORECASE,
+)
 _BY_STATUS: Final = {
     401: ErrorClass.KEY_REJECTED,
     402: ErrorClass.QUOTA_SPENT,
@@ -185,6 +191,8 @@ class _Answer:
             return ErrorClass.QUOTA_SPENT
         if LIMITED.search(text):
             return ErrorClass.RATE_LIMITED
+        if self.status == 403 and _GEO.search(text):
+            return ErrorClass.GEO_BLOCKED
         told_of_key = self.status in _OF_KEYS and KEY.search(text)
         return ErrorClass.KEY_REJECTED if told_of_key else None
 

@@ -205,6 +205,10 @@ def test_messages_are_short_and_printable() -> None:
         (400, "Your api_key has expired", Class.KEY_REJECTED),
         (422, "Too many requests", Class.RATE_LIMITED),
         (404, '{"error":"id not found"}', Class.UNKNOWN),
+        (403, "error code: 1020", Class.GEO_BLOCKED),
+        (403, '{"msg":"Service unavailable from a restricted location"}', Class.GEO_BLOCKED),
+        (403, '{"error":"Not in your plan"}', Class.PLAN_FORBIDS),
+        (403, '{"error":"Use an API key"}', Class.KEY_REJECTED),
         (503, '{"message":"no server is available"}', Class.TRANSIENT),
     ],
 )
