@@ -61,7 +61,7 @@ _VAGUE: Final = (ErrorClass.BAD_PAYLOAD, ErrorClass.TRANSIENT)
 # Kinds whose subjects a provider may not have: a 404 is then an answer about the subject.
 _OF_SUBJECTS: Final = (Kind.PRICE, Kind.BALANCE, Kind.SENTIMENT)
 # Kinds that carry a user's own words to the provider.
-OF_CALLERS: Final = (Kind.BALANCE, Kind.RPC)
+_OF_CALLERS: Final = (Kind.BALANCE, Kind.RPC)
 # Envelopes whose faults are known by their reader.
 _ENVELOPES: Final[Mapping[str, Callable[[Any], Fault | None]]] = {
     "etherscan": etherscan_fault,
@@ -178,7 +178,7 @@ class _Answer:
             found = ErrorClass.UNKNOWN if of_subject else ErrorClass.BAD_PAYLOAD
         elif status >= 500:
             found = ErrorClass.TRANSIENT
-        elif status in (400, 422) and self.resource.kind in OF_CALLERS:
+        elif status in (400, 422) and self.resource.kind in _OF_CALLERS:
             found = ErrorClass.CALLER_FAULT
         else:
             found = ErrorClass.BAD_PAYLOAD

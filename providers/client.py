@@ -14,7 +14,7 @@ from providers.admission import Admission
 from providers.assets import Assets, UnknownAsset
 from providers.attempts import Attempt, OnAttempt, Purpose
 from providers.bounds import MANY, checked, subject_of
-from providers.classify import OF_CALLERS, classify
+from providers.classify import classify
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError
 from providers.gate import How, Right, Skipped
 from providers.http import LARGEST_BODY, LARGEST_FEED, Http, Response, Times
@@ -41,6 +41,8 @@ _PURPOSES: Final[Mapping[How, Purpose]] = {
     "probe": "probe",
     "demand": "probe",
 }
+# Questions with no words of a caller's but a chain's name.
+_OURS: Final = (Kind.GAS, Kind.STATS, Kind.WHALES, Kind.NEWS)
 # What an answer that nobody has thought of may raise.
 _UNREADABLE: Final = (
     *(ProviderError, ArithmeticError, AttributeError, LookupError),
@@ -136,7 +138,7 @@ class Client:
                         read=lambda answer: self.read(resource, question, request, answer),
                         how=how,
                         purpose=purpose,
-                        of_caller=question.kind in OF_CALLERS,
+                        of_caller=question.kind not in _OURS,
                     )
                 except (ProviderError, Skipped) as error:
                     errors.append(error)

@@ -70,7 +70,7 @@ async def test_whatever_an_answer_does_to_its_readers_the_next_member_is_asked(
 
     providers.does["a"] = nested
     async with asking(ONE, row("b", level=Level.HIGH)) as opened:
-        answer = await opened.chains.ask(prices("btc"), 3)
+        answer = await opened.chains.ask(prices("btc"), 30)
     assert answer.served_by == {"btc": "price.aggregate/b"}
     assert [each.error_class for each in answer.tried] == [ErrorClass.BAD_PAYLOAD]
 
@@ -80,7 +80,7 @@ async def test_a_reader_that_breaks_down_refuses_the_answer_and_frees_the_permit
 ) -> None:
     broken = row("a", read={"id": "{coingecko}", "value": "{nothing_fills_it}.usd"})
     async with asking(broken, row("b", level=Level.HIGH)) as opened:
-        answer = await opened.chains.ask(prices("btc"), 3)
+        answer = await opened.chains.ask(prices("btc"), 30)
         usage = await opened.chains.usage.read([broken.id])
     assert answer.served_by == {"btc": "price.aggregate/b"}
     assert dict(usage[broken.id].failed) == {"bad_payload": 1}
