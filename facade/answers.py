@@ -17,14 +17,30 @@ class CachedAnswer:
 
 
 class CachedAnswers(Protocol):
-    """Answers from what is kept here."""
+    """Answers from what is kept here. No method raises an error of a store: without it nothing is
+    known."""
+
+    def now_ms(self, exchange: Exchange) -> int:
+        """The exchange's time, as it told it last; the host's where it has told none lately."""
+        ...
 
     async def answer(
         self, exchange: Exchange, path: PublicPath, query: Mapping[str, str], now_ms: int
     ) -> CachedAnswer | None:
         """What the exchange would answer at `now_ms`, its time; None where only it knows.
 
-        `query`: the parameters that `path` has, each once. Raises nothing of the stores: without
-        them nothing is known.
+        `query`: the parameters that `path` has, each once.
         """
+        ...
+
+    def passed(
+        self,
+        exchange: Exchange,
+        path: PublicPath,
+        query: Mapping[str, str],
+        body: bytes,
+        asked_ms: int,
+    ) -> None:
+        """Takes the body of the exchange's own answer of status 200, which it was asked for at
+        `asked_ms`, its time: what it tells is answered from here afterwards. Never waits."""
         ...
