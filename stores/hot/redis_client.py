@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -115,7 +116,9 @@ class NativeStore:
     async def _send(self, command: tuple[Word, ...]) -> Any:
         connection = await self._get_connection()
         try:
-            await connection.send_command(*command)
+            await connection.send_packed_command(
+                pack_command(command)  # type: ignore[arg-type]  # its stub has one word
+            )
             reply = await connection.read_response()
         except ReadOnlyError:
             # After a failover the address leads new connections to the primary.
