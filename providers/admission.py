@@ -12,7 +12,7 @@ from logging_setup import OutageLog
 from providers.account import Account
 from providers.errors import ErrorClass, ProviderError
 from providers.exchange_budgets import ExchangeBudgets
-from providers.gate import Gate, How, Right, Settled
+from providers.gate import Gate, How, Kept, Outcome, Right, Settled
 from providers.local_gate import LocalGate
 from providers.resources import Resource
 from stores.hot.store import HotStore, StoreUnavailable
@@ -66,6 +66,13 @@ class Admission:
             return Settled("", 0)
         return settled
 
+    async def tell(self, outcomes: Sequence[Outcome], kept: Sequence[Kept]) -> None:
+        """Tells outcomes of calls that brought what was asked, and keeps what they brought."""
+        try:
+            await self.gate.settle_all(outcomes, kept)
+        except StoreUnavailable as failure:
+            self._outage.failed(failure)
+
     async def remember(self, account: Account, names: Sequence[str]) -> None:
         """What the resource has nothing of."""
         try:
@@ -77,3 +84,32 @@ class Admission:
         if self._exchanges.concern(resource):
             seconds = max(1.0, (settled.until_ms - self._clock.wall_ms()) / 1000)
             await self._exchanges.pause(resource, seconds, cause)
+
+
+class Successes:
+    """The calls of one walk that brought what was asked: told together with what is kept of it.
+
+    A command of the hot store costs more than reading an answer. Whoever makes this closes it; what
+    succeeds later is told by itself.
+    """
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._waiting: list[Outcome] = []
+        self._closed = False
+
+    def take(self, outcome: Outcome) -> bool:
+        """Whether it will be told with the others."""
+        if not self._closed:
+            self._waiting.append(outcome)
+        return not self._closed
+
+    async def tell(self, kept: Sequence[Kept] = ()) -> None:
+        """Tells what was taken so far."""
+        told, self._waiting = self._waiting, []
+        if told or kept:
+            await self._admission.tell(told, kept)
+
+    async def close(self, kept: Sequence[Kept] = ()) -> None:
+        self._closed = True
+        await self.tell(kept)

@@ -8,11 +8,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from providers.bounds import MANY
 from providers.codec import Unreadable, as_json, from_json
 from providers.errors import Tried
+from providers.gate import Kept
 from providers.questions import STALE_LIMIT_S, Kind, Question
 from providers.records import Record
 from providers.resources import Level
@@ -82,9 +84,7 @@ class Answers:
         """What is known by name: of a subject, or of a resource."""
         if not names:
             return {}
-        texts = await self._store.execute("MGET", *(_key(question, name) for name in names))
-        found = {name: _decoded(text) for name, text in zip(names, texts, strict=True) if text}
-        return {name: known for name, known in found.items() if known is not None}
+        return known_of(names, await self._store.execute("MGET", *keys_of(question, names)))
 
     async def references(self, question: Question, names: Sequence[str]) -> dict[str, Known]:
         """What other chains know of prices of these subjects, in any currency of about one dollar:
@@ -92,7 +92,11 @@ class Answers:
         if question.kind is not Kind.PRICE or not names:
             return {}
         others = [Question(chain, (), (("quote", quote),)) for chain in PRICES for quote in DOLLARS]
-        where = [(name, _key(other, name)) for name in names for other in others]
+        where = [
+            (name, key)
+            for each in others
+            for name, key in zip(names, keys_of(each, names), strict=True)
+        ]
         texts = await self._store.execute("MGET", *(key for _, key in where))
         found: dict[str, Known] = {}
         for (name, _), text in zip(where, texts, strict=True):
@@ -104,13 +108,9 @@ class Answers:
     async def keep(self, question: Question, known: Mapping[str, Known], now_ms: int) -> None:
         if not known:
             return
-        words: list[str | bytes | int] = []
-        for each in known.values():
-            kept_s = max(STALE_LIMIT_S[question.kind], _KEPT_S.get(question.kind, 0.0))
-            kept_ms = max(round(kept_s * 1000), each.fresh_until_ms - now_ms, 1)
-            words += [kept_ms, _encoded(each)]
-        keys = [_key(question, name) for name in known]
-        await self._keep.run(keys, words, reply=whole_number())
+        kept = kept_of(question, known, now_ms)
+        words = [word for each in kept for word in (each.ms, each.text)]
+        await self._keep.run([each.key for each in kept], words, reply=whole_number())
 
 
 def names_of(question: Question) -> tuple[str, ...]:
@@ -125,8 +125,29 @@ def fresh_and_rest(
     return fresh, tuple(name for name in names if name not in fresh)
 
 
-def _key(question: Question, name: str) -> str:
-    what = json.dumps([question.chain, question.options, name])
+def keys_of(question: Question, names: Iterable[str]) -> list[str]:
+    """Where what is known is kept, by the names of `names_of`."""
+    return [_key(question.chain, question.options, name) for name in names]
+
+
+def known_of(names: Sequence[str], texts: Sequence[bytes | None]) -> dict[str, Known]:
+    """What is known by name, from the texts under `keys_of`."""
+    found = {name: _decoded(text) for name, text in zip(names, texts, strict=True) if text}
+    return {name: known for name, known in found.items() if known is not None}
+
+
+def kept_of(question: Question, known: Mapping[str, Known], now_ms: int) -> list[Kept]:
+    """What is known as the hot store keeps it."""
+    kept_s = max(STALE_LIMIT_S[question.kind], _KEPT_S.get(question.kind, 0.0))
+    return [
+        Kept(key, _encoded(each), max(round(kept_s * 1000), each.fresh_until_ms - now_ms, 1))
+        for key, each in zip(keys_of(question, known), known.values(), strict=True)
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _key(chain: str, options: tuple[tuple[str, str], ...], name: str) -> str:
+    what = json.dumps([chain, options, name])
     return f"provider:answer:{hashlib.sha256(what.encode()).hexdigest()[:32]}"
 
 

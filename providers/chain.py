@@ -13,12 +13,22 @@ from typing import Final
 import structlog
 
 from logging_setup import OutageLog
-from providers.answers import Answer, Answers, Known, fresh_and_rest, names_of
+from providers.answers import (
+    Answer,
+    Answers,
+    Known,
+    fresh_and_rest,
+    kept_of,
+    keys_of,
+    known_of,
+    names_of,
+)
 from providers.assets import Assets
 from providers.attempts import Alert, OnAlert
 from providers.bounds import MANY
 from providers.client import Client
 from providers.errors import NEVER_ASKED, ErrorClass, InvalidQuestion, NoAnswer, Tried
+from providers.gate import Kept
 from providers.lineup import Lineups
 from providers.news.gathering import Gathering
 from providers.news.mentions import Mentions
@@ -145,27 +155,35 @@ class Chains:
         clock = self.client.clock
         until_s = clock.monotonic_s() + within_s
         names = names_of(question)
-        known = await self._read(question, names)
+        is_kept = question.kind is not Kind.RPC
+        members, texts = await self.lineups.look_and_read(
+            question.chain,
+            [question.name_of(each) for each in question.subjects],
+            keys_of(question, names) if is_kept else (),
+            metric=question.option("metric"),
+        )
+        known = known_of(names, texts) if is_kept else {}
         fresh, rest = fresh_and_rest(known, names, clock.wall_ms())
         if not rest:
             self.usage.count(question.chain, {"asked": 1, "answered": 1, "cached": 1})
             return _answer_of(question, fresh, (), cached=True)
         asked = question if question.kind in MANY else question.of(rest)
-        lineup = await self.lineups.look(
-            question.chain,
-            [question.name_of(each) for each in asked.subjects],
-            metric=question.option("metric"),
-        )
+        lineup = self.lineups.lined_up(members)
         others = await self._references(question, [each for each in rest if each not in known])
         witnesses = Witnesses(asked, rest, self._plausible, known, others)
+        successes = self.client.successes()
         walk = Walk(
             *(self.client, asked, witnesses, deque(lineup.line), lineup.last_resort),
-            *(until_s - clock.monotonic_s(), self._retries, self._spawned),
+            *(until_s - clock.monotonic_s(), self._retries, self._spawned, successes),
         )
-        await walk.run()
-        now_ms = clock.wall_ms()
-        found = {name: _known(told) for name, told in witnesses.believed.items()}
-        await self._keep(question, found, now_ms)
+        kept: list[Kept] = []
+        try:
+            await walk.run()
+            now_ms = clock.wall_ms()
+            found = {name: _known(told) for name, told in witnesses.believed.items()}
+            kept = kept_of(question, found, now_ms) if is_kept else []
+        finally:
+            await successes.close(kept)
         await self._accuse(question.chain, witnesses)
         self.probes.nudge(lineup.members)
         tried = (*walk.tried, *witnesses.not_believed(), *lineup.skipped)
@@ -209,14 +227,6 @@ class Chains:
         except StoreUnavailable as error:
             self._outage.failed(error)
             return {}
-
-    async def _keep(self, question: Question, found: Mapping[str, Known], now_ms: int) -> None:
-        if question.kind is Kind.RPC:
-            return
-        try:
-            await self._answers.keep(question, found, now_ms)
-        except StoreUnavailable as error:
-            self._outage.failed(error)
 
     async def _accuse(self, chain: str, witnesses: Witnesses) -> None:
         """Tells of values that were held back, and counts those that were not true."""

@@ -10,13 +10,13 @@ import structlog
 
 from config import Settings
 from providers.account import Account
-from providers.admission import Admission
+from providers.admission import Admission, Successes
 from providers.assets import Assets, UnknownAsset
 from providers.attempts import Attempt, OnAttempt, Purpose
 from providers.bounds import MANY, checked, subject_of
 from providers.classify import classify
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError
-from providers.gate import How, Right, Skipped
+from providers.gate import How, Outcome, Right, Skipped
 from providers.http import LARGEST_BODY, LARGEST_FEED, Http, Response, Times
 from providers.keys import Keys
 from providers.members import Member
@@ -102,6 +102,10 @@ class Client:
     def lacks_key(self, resource: Resource) -> bool:
         return self._keys.lacks(resource)
 
+    def successes(self) -> Successes:
+        """For the calls of one walk; it must be closed."""
+        return Successes(self._admission)
+
     def attempts_of(self, resource: Resource) -> int:
         """How often a chain of this one member asks it at most."""
         return self._registry.levels[resource.level].attempts
@@ -115,38 +119,42 @@ class Client:
         how: How = "",
         purpose: Purpose | None = None,
         node: Resource | None = None,
+        successes: Successes | None = None,
     ) -> list[Record]:
         """The records that the resource has of the question's subjects; of some of them, at least.
 
         `node`: the row of the node through which a row without a URL is asked; budget, key and
-        times are the node's. Raises ProviderError, Skipped, InvalidQuestion."""
+        times are the node's. `successes`: what may tell that it has succeeded, a moment later.
+        Raises ProviderError, Skipped, InvalidQuestion."""
         if resource.reader == _OWN or (resource.via is not None and node is None):
             return await self._ask_own(resource, question, within_s, how)
         requests = self.prepared(resource, question, node)
         if not requests:
             raise ProviderError(ErrorClass.UNKNOWN, "it has none of what was asked for")
-        slots = asyncio.Semaphore(AT_ONCE)
         errors: list[ProviderError | Skipped] = []
         failed: set[str] = set()
+        # A half-open member is asked again when it is known how the first request went.
+        if len(requests) > 1:
+            successes = None
 
         async def one(request: PreparedRequest) -> list[Record]:
-            async with slots:
-                try:
-                    return await self.send(
-                        *(node or resource, request),
-                        within_s=within_s,
-                        read=lambda answer: self.read(resource, question, request, answer),
-                        how=how,
-                        purpose=purpose,
-                        of_caller=question.kind not in _OURS,
-                    )
-                except (ProviderError, Skipped) as error:
-                    errors.append(error)
-                    if not _is_unknown(error):
-                        failed.update(request.subjects)
-                    return []
+            try:
+                return await self.send(
+                    *(node or resource, request),
+                    within_s=within_s,
+                    read=lambda answer: self.read(resource, question, request, answer),
+                    how=how,
+                    purpose=purpose,
+                    of_caller=question.kind not in _OURS,
+                    successes=successes,
+                )
+            except (ProviderError, Skipped) as error:
+                errors.append(error)
+                if not _is_unknown(error):
+                    failed.update(request.subjects)
+                return []
 
-        batches = await asyncio.gather(*map(one, requests))
+        batches = await _few_at_once(one, requests)
         # What has only a part of its requests answered is not answered.
         records = joined(
             [record for batch in batches for record in batch if subject_of(record) not in failed]
@@ -187,6 +195,7 @@ class Client:
         how: How = "",
         purpose: Purpose | None = None,
         of_caller: bool = False,
+        successes: Successes | None = None,
     ) -> T:
         """What `read` makes of the answer to one request, or of its 304. `of_caller`: whether the
         request has a caller's own words in it. Raises ProviderError, which `read` may raise, too,
@@ -214,7 +223,7 @@ class Client:
             error = self._keys.cleaned(_refused(raised, resource, of_caller))
             await self._ended(account, right, call, request, error)
             raise error from None
-        await self._ended(account, right, call, request, None)
+        await self._ended(account, right, call, request, None, successes)
         return value
 
     async def _ask_own(
@@ -268,16 +277,20 @@ class Client:
         call: "_Call",
         request: PreparedRequest,
         error: ProviderError | None,
+        successes: Successes | None = None,
     ) -> None:
         ms = self._ms_since(call.began_s)
-        settled = await self._admission.settle(account, right, ms, error)
+        tripped = False
+        if successes is None or not successes.take(Outcome(account, right, ms)):
+            settled = await self._admission.settle(account, right, ms, error)
+            tripped = settled.changed == "opened"
         if self._on_attempt is None:
             return
         self._on_attempt(
             Attempt(
                 *(account.resource, call.purpose, call.started_at_ms, ms, call.status),
                 *(None if error is None else error.error_class, str(error or "")),
-                *(self._keys.clean(request.shown), settled.changed == "opened"),
+                *(self._keys.clean(request.shown), tripped),
             )
         )
 
@@ -302,6 +315,21 @@ def _refused(raised: Exception, resource: Resource, of_caller: bool) -> Provider
     return ProviderError(
         ErrorClass.BAD_PAYLOAD, f"its answer cannot be read: {type(raised).__name__}"
     )
+
+
+async def _few_at_once(
+    one: Callable[[PreparedRequest], Awaitable[list[Record]]], requests: Sequence[PreparedRequest]
+) -> list[list[Record]]:
+    """What each of them brought; AT_ONCE go on at one time."""
+    if len(requests) == 1:
+        return [await one(requests[0])]
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def in_turn(request: PreparedRequest) -> list[Record]:
+        async with slots:
+            return await one(request)
+
+    return await asyncio.gather(*map(in_turn, requests))
 
 
 def _is_unknown(error: ProviderError | Skipped) -> bool:

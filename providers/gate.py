@@ -24,8 +24,8 @@ from providers.members import (
     read_member,
     read_named,
 )
-from stores.hot.replies import elements, list_of, named_texts, text, whole_number
-from stores.hot.store import HotStore
+from stores.hot.replies import elements, list_of, named_texts, text, text_or_null, whole_number
+from stores.hot.store import HotStore, Word
 from texts.printable import printable
 from timing.clock import Clock, SystemClock
 
@@ -82,62 +82,77 @@ if paused then
 end
 return {{right, 0}}
 """
-# KEYS: member, account, usage. ARGV: now, right, outcome (ok, failure, neutral), ms, error
-# class or '', where the class applies (member, account or ''), for how many ms (0: a growing
-# pause), random, message.
-# Reply: opened, closed or '', and until when the member or account is out.
+# KEYS: of each outcome: member, account, usage; then of each text that is kept. ARGV: now, count of
+# outcomes; of each outcome: right, verdict (ok, failure, neutral), ms, error class or '', where the
+# class applies (member, account or ''), for how many ms (0: a growing pause), random, message;
+# then of each text: ms that it is kept, and the text.
+# Reply: of each outcome: opened, closed or '', and until when the member or account is out.
 _SETTLE: Final = f"""{BREAKER_LUA}{HEALTH_LUA}{_NOW}
-local right, outcome, ms, class, where = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local till, chance = tonumber(ARGV[7]), tonumber(ARGV[8])
-if till > 0 then till = now + till end
-local changed = ''
-if outcome == 'neutral' then
-  if right == 'permit' or right == 'trial' then redis.call('HDEL', KEYS[1], 'permit_until') end
-else
-  changed = judged(KEYS[1], now, right, outcome == 'failure', chance)
-  measured(KEYS[1], now, outcome == 'failure' and 0 or 1, ms)
-end
-if where == 'account' then
-  local f = redis.call('HMGET', KEYS[2], 'pause_until', 'pauses', 'guess', 'trial_at')
-  local held, n = tonumber(f[1]) or 0, tonumber(f[2]) or 0
-  local trial = f[1] == f[3] and tonumber(f[4]) or held
-  local stated = till > 0
-  if not stated then till = now + math.min({FIRST_PAUSE_MS} * 2 ^ n, {LONGEST_PAUSE_MS}) end
-  trial = math.max(trial, stated and till or now + {TRIAL_MS})
-  if held <= now then n = math.min(n + 1, 10) end
-  if not stated and till > held then redis.call('HSET', KEYS[2], 'guess', till) end
-  till = math.max(till, held)
-  redis.call('HSET', KEYS[2], 'pause_until', till, 'pause_class', class, 'pauses', n,
-    'trial_at', trial)
-elseif where == 'member' then
-  redis.call('HSET', KEYS[1], 'out_until', till, 'out_class', class)
-elseif outcome == 'ok' then
-  redis.call('HDEL', KEYS[2], 'pauses')
-  if right == 'trial' then
-    local f = redis.call('HMGET', KEYS[2], 'pause_until', 'guess')
-    if f[1] == f[2] then redis.call('HDEL', KEYS[2], 'pause_until', 'pause_class', 'guess') end
-    redis.call('HDEL', KEYS[1], 'out_until', 'out_class')
+local function settle(member, account, usage, right, outcome, ms, class, where, till, chance, told)
+  if till > 0 then till = now + till end
+  local changed = ''
+  if outcome == 'neutral' then
+    if right == 'permit' or right == 'trial' then redis.call('HDEL', member, 'permit_until') end
+  else
+    changed = judged(member, now, right, outcome == 'failure', chance)
+    measured(member, now, outcome == 'failure' and 0 or 1, ms)
   end
+  if where == 'account' then
+    local f = redis.call('HMGET', account, 'pause_until', 'pauses', 'guess', 'trial_at')
+    local held, n = tonumber(f[1]) or 0, tonumber(f[2]) or 0
+    local trial = f[1] == f[3] and tonumber(f[4]) or held
+    local stated = till > 0
+    if not stated then till = now + math.min({FIRST_PAUSE_MS} * 2 ^ n, {LONGEST_PAUSE_MS}) end
+    trial = math.max(trial, stated and till or now + {TRIAL_MS})
+    if held <= now then n = math.min(n + 1, 10) end
+    if not stated and till > held then redis.call('HSET', account, 'guess', till) end
+    till = math.max(till, held)
+    redis.call('HSET', account, 'pause_until', till, 'pause_class', class, 'pauses', n,
+      'trial_at', trial)
+  elseif where == 'member' then
+    redis.call('HSET', member, 'out_until', till, 'out_class', class)
+  elseif outcome == 'ok' then
+    redis.call('HDEL', account, 'pauses')
+    if right == 'trial' then
+      local f = redis.call('HMGET', account, 'pause_until', 'guess')
+      if f[1] == f[2] then redis.call('HDEL', account, 'pause_until', 'pause_class', 'guess') end
+      redis.call('HDEL', member, 'out_until', 'out_class')
+    end
+  end
+  redis.call('HINCRBY', usage, 'requests', 1)
+  if class == '' then
+    redis.call('HINCRBY', usage, 'success', 1)
+    redis.call('HINCRBY', usage, 'sum_ms', ms)
+    local bound = 1
+    while bound < ms do bound = math.ceil(bound * 1.3) end
+    redis.call('HINCRBY', usage, 'ms:' .. bound, 1)
+  else
+    redis.call('HINCRBY', usage, 'failed:' .. class, 1)
+    redis.call('HSET', usage, 'last_error', told, 'last_error_at', string.format('%.0f', now))
+    redis.call('HSET', member, 'last_error', told)
+  end
+  if changed == 'opened' then redis.call('HINCRBY', usage, 'trips', 1) end
+  for _, key in ipairs({{member, account, usage}}) do redis.call('PEXPIRE', key, {KEPT_MS}) end
+  return changed, math.floor(till)
 end
-redis.call('HINCRBY', KEYS[3], 'requests', 1)
-if class == '' then
-  redis.call('HINCRBY', KEYS[3], 'success', 1)
-  redis.call('HINCRBY', KEYS[3], 'sum_ms', ms)
-  local bound = 1
-  while bound < ms do bound = math.ceil(bound * 1.3) end
-  redis.call('HINCRBY', KEYS[3], 'ms:' .. bound, 1)
-else
-  redis.call('HINCRBY', KEYS[3], 'failed:' .. class, 1)
-  redis.call('HSET', KEYS[3], 'last_error', ARGV[9], 'last_error_at', string.format('%.0f', now))
-  redis.call('HSET', KEYS[1], 'last_error', ARGV[9])
+local n, reply = tonumber(ARGV[2]), {{}}
+for i = 0, n - 1 do
+  local k, a = 3 * i, 8 * i + 2
+  reply[2 * i + 1], reply[2 * i + 2] = settle(KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], ARGV[a + 1],
+    ARGV[a + 2], tonumber(ARGV[a + 3]), ARGV[a + 4], ARGV[a + 5], tonumber(ARGV[a + 6]),
+    tonumber(ARGV[a + 7]), ARGV[a + 8])
 end
-if changed == 'opened' then redis.call('HINCRBY', KEYS[3], 'trips', 1) end
-for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], {KEPT_MS}) end
-return {{changed, math.floor(till)}}
+local a = 8 * n + 3
+for i = 3 * n + 1, #KEYS do
+  redis.call('SET', KEYS[i], ARGV[a + 1], 'PX', ARGV[a])
+  a = a + 2
+end
+return reply
 """
-# KEYS: switches, then of each member: member, account, unknown. ARGV: now, count of members, their
-# ids, subjects. Reply: now, then a text for each member, empty if nothing is known: the values of
-# members.FIELDS, of members.SHARED, the switch, and until when each subject is remembered.
+# KEYS: switches, then of each member: member, account, unknown; then of texts. ARGV: now, count of
+# members, their ids, subjects. Reply: now, then a text for each member, empty if nothing is known:
+# the values of members.FIELDS, of members.SHARED, the switch, and until when each subject is
+# remembered; then the texts.
 _LOOK: Final = f"""{_NOW}
 local n, reply = tonumber(ARGV[2]), {{now}}
 local switches = redis.call('HMGET', KEYS[1], unpack(ARGV, 3, n + 2))
@@ -156,6 +171,10 @@ for i = 1, n do
     if own[j] then known = true else own[j] = '' end
   end
   reply[i + 1] = known and table.concat(own, '\\31') or ''
+end
+if #KEYS > 3 * n + 1 then
+  local texts = redis.call('MGET', unpack(KEYS, 3 * n + 2))
+  for i = 1, #texts do reply[n + 1 + i] = texts[i] end
 end
 return reply
 """
@@ -205,6 +224,25 @@ class Skipped(Exception):
         super().__init__(message)
         self.reason = reason
         self.until_ms = until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of a call that was admitted by this right; `error` None if it brought what was asked."""
+
+    account: Account
+    right: Right
+    ms: int
+    error: ProviderError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A text that the hot store keeps for so long."""
+
+    key: str
+    text: bytes
+    ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,18 +307,37 @@ class Gate:
         error: ProviderError | None = None,
     ) -> Settled:
         """Tells the outcome of a call that was admitted."""
-        outcome, where, for_ms = "ok", "", 0
-        if error is not None:
-            outcome, where, for_ms = _consequence(error, self._clock.wall_ms())
-        told = "" if error is None else printable(str(error))
-        class_: str = "" if error is None else error.error_class
-        failure = (class_, where, for_ms, f"{self._chance():.6f}", told)
-        changed, until = await self._settle.run(
-            [account.member_key, account.account_key, usage_key(account.resource.id)],
-            [self._now(), right, outcome, ms, *failure],
-            reply=elements(text, whole_number()),
-        )
-        return Settled(changed.decode(), until)
+        [settled] = await self.settle_all([Outcome(account, right, ms, error)])
+        return settled
+
+    async def settle_all(
+        self, outcomes: Sequence[Outcome], kept: Sequence[Kept] = ()
+    ) -> list[Settled]:
+        """Tells these outcomes and keeps these texts, all in one command or nothing."""
+        keys: list[str] = []
+        words: list[Word] = [self._now(), len(outcomes)]
+        for each in outcomes:
+            account = each.account
+            keys += (account.member_key, account.account_key, usage_key(account.resource.id))
+            words += (each.right, *self._told(each))
+        for text_ in kept:
+            keys.append(text_.key)
+            words += (text_.ms, text_.text)
+        shape = elements(*(text, whole_number()) * len(outcomes))
+        told = await self._settle.run(keys, words, reply=shape)
+        return [
+            Settled(changed.decode(), until)
+            for changed, until in zip(told[::2], told[1::2], strict=True)
+        ]
+
+    def _told(self, outcome: Outcome) -> tuple[Word, ...]:
+        error = outcome.error
+        if error is None:
+            return "ok", outcome.ms, "", "", 0, 0, ""  # chance is of failures
+        verdict, where, for_ms = _consequence(error, self._clock.wall_ms())
+        chance = f"{self._chance():.6f}"
+        told = printable(str(error))
+        return verdict, outcome.ms, error.error_class, where, for_ms, chance, told
 
     async def remember(self, account: Account, names: Sequence[str]) -> None:
         """The resource has nothing of these (Question.name_of): nobody asks it for them for a
@@ -297,16 +354,25 @@ class Gate:
 
     async def look(self, accounts: Sequence[Account], subjects: Sequence[str] = ()) -> list[Member]:
         """What is known of each of them, in their order, in one command."""
+        members, _ = await self.look_and_read(accounts, subjects, ())
+        return members
+
+    async def look_and_read(
+        self, accounts: Sequence[Account], subjects: Sequence[str], texts: Sequence[str]
+    ) -> tuple[list[Member], list[bytes | None]]:
+        """As `look`, and the texts under these keys, in the same command."""
         keys = [SWITCHES]
         for each in accounts:
             keys += [each.member_key, each.account_key, each.unknown_key]
+        keys += texts
         ids = [each.resource.id for each in accounts]
         now_ms, *found = await self._look.run(
             keys,
             [self._now(), len(ids), *ids, *subjects],
-            reply=elements(whole_number(), *(text for _ in ids)),
+            reply=elements(whole_number(), *(text for _ in ids), *(text_or_null for _ in texts)),
         )
-        return [read_member(each, subjects, now_ms) for each in found]
+        members = [read_member(each, subjects, now_ms) for each in found[: len(ids)]]
+        return members, found[len(ids) :]
 
     async def rooms(self, accounts: Sequence[Account]) -> list[dict[int, int]]:
         """What is left of each one's limits, by window in seconds."""

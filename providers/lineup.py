@@ -18,6 +18,9 @@ from stores.hot.store import StoreUnavailable
 log = structlog.get_logger(__name__)
 
 
+Members = tuple[tuple[Resource, Member], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A member in line. `how`: `forced` for one that is out, while nobody else is left.
@@ -34,7 +37,7 @@ class Lineup:
     """`members`: all that are not dead. `last_resort`: who is asked when nobody of `line` is left:
     those that are half open, and the one whose breaker opened first."""
 
-    members: tuple[tuple[Resource, Member], ...]
+    members: Members
     line: tuple[Place, ...]
     last_resort: tuple[Place, ...]
     skipped: tuple[Tried, ...]
@@ -49,9 +52,17 @@ class Lineups:
         self._choice = Choice()
         self._outage = OutageLog(log, "providers_not_shared", "providers_shared_again")
 
-    async def look(self, chain: str, subjects: Sequence[str] = (), *, metric: str = "") -> Lineup:
+    async def look(self, chain: str) -> Lineup:
         """The chain's members as the hot store knows them; without it, as if none had failed.
-        `metric`: only those that tell it. Raises KeyError for an unknown chain."""
+        Raises KeyError for an unknown chain."""
+        members, _ = await self.look_and_read(chain, (), ())
+        return self.lined_up(members)
+
+    async def look_and_read(
+        self, chain: str, subjects: Sequence[str], texts: Sequence[str], *, metric: str = ""
+    ) -> tuple[Members, Sequence[bytes | None]]:
+        """The chain's members as in `look`, and in the same command what the hot store has under
+        these keys. `subjects`: by Question.name_of; `metric`: only those that tell it."""
         resources = [
             each
             for each in self._registry.chain(chain)
@@ -59,15 +70,16 @@ class Lineups:
         ]
         accounts = [self._client.account(each) for each in resources]
         try:
-            found = await self._client.gate.look(accounts, subjects)
+            found, told = await self._client.gate.look_and_read(accounts, subjects, texts)
         except StoreUnavailable as error:
             self._outage.failed(error)
-            found = [Member.unseen() for _ in resources]
+            found, told = [Member.unseen() for _ in resources], [None for _ in texts]
         else:
             self._outage.recovered()
-        return self._lined_up(list(zip(resources, found, strict=True)))
+        return tuple(zip(resources, found, strict=True)), told
 
-    def _lined_up(self, members: list[tuple[Resource, Member]]) -> Lineup:
+    def lined_up(self, members: Members) -> Lineup:
+        """Who is asked in which order."""
         able: list[tuple[Resource, Member]] = []
         halves: list[Place] = []
         tripped: list[Place] = []
@@ -87,7 +99,7 @@ class Lineups:
         tripped.sort(key=lambda each: each.member.opened_at_ms)
         ordered = self._choice.ordered(able, self._client.clock.monotonic_s())
         return Lineup(
-            members=tuple(members),
+            members=members,
             line=tuple(Place(*each) for each in ordered),
             last_resort=(*halves, *tripped[:1]),
             skipped=tuple(skipped),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 
@@ -16,6 +17,12 @@ class Kind(StrEnum):
     WHALES = "whales"
 
 
+@lru_cache(maxsize=1024)
+def kind_of(chain: str) -> Kind:
+    """The kind of question that a chain answers. Raises ValueError for what is no chain."""
+    return Kind(chain.partition(".")[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """`chain`: the registry's chain, such as `price.aggregate` or `balance.ethereum`. `subjects`:
@@ -28,7 +35,7 @@ class Question:
 
     @property
     def kind(self) -> Kind:
-        return Kind(self.chain.partition(".")[0])
+        return kind_of(self.chain)
 
     def option(self, name: str, default: str = "") -> str:
         return dict(self.options).get(name, default)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
-from providers.questions import Kind
+from providers.questions import Kind, kind_of
 
 
 class Level(IntEnum):
@@ -137,7 +137,7 @@ class Resource:
 
     @property
     def kind(self) -> Kind:
-        return Kind(self.chain.partition(".")[0])
+        return kind_of(self.chain)
 
     @property
     def needs_key(self) -> bool:

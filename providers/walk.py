@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from providers.admission import Successes
 from providers.bounds import MANY
 from providers.client import Client
 from providers.errors import ErrorClass, InvalidQuestion, ProviderError, Tried
@@ -37,7 +38,8 @@ MOST_WITNESS_CALLS: Final = 3  # requests that a second source may cost
 @dataclass(slots=True)
 class Walk:
     """`line`: who may be asked, in order; `last_resort`: who is asked when they are through.
-    `spawned`: calls under way, also after the answer; who asks ends them in the end."""
+    `spawned`: calls under way, also after the answer; who asks ends them in the end. `successes`:
+    what tells of the last ones; who asks closes it."""
 
     client: Client
     question: Question
@@ -47,6 +49,7 @@ class Walk:
     within_s: float
     retries: RetryBudget
     spawned: set["asyncio.Task[list[Record]]"]
+    successes: Successes
     tried: list[Tried] = field(default_factory=list)
     _pending: dict["asyncio.Task[list[Record]]", Resource] = field(default_factory=dict)
     _passing: list[tuple[Resource, ProviderError]] = field(default_factory=list)
@@ -117,7 +120,10 @@ class Walk:
             if question is None:
                 continue
             call = self.client.call(
-                place.resource, question, within_s=self._left_s(), how=place.how
+                *(place.resource, question),
+                within_s=self._left_s(),
+                how=place.how,
+                successes=self.successes,
             )
             task = asyncio.create_task(call)
             self.spawned.add(task)
@@ -182,6 +188,8 @@ class Walk:
         for task in done:
             resource = self._pending.pop(task)
             self._hear(resource, task)
+        if self.witnesses.missing:  # the end of the walk may be far
+            await self.successes.tell()
 
     def _hear(self, resource: Resource, ended: "asyncio.Future[list[Record]]") -> None:
         try:
