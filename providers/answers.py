@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
 from providers.bounds import MANY
 from providers.codec import Unreadable, as_json, from_json
 from providers.errors import Tried
@@ -160,13 +162,13 @@ def _encoded(known: Known) -> bytes:
         "fresh_until_ms": known.fresh_until_ms,
         "marks": dict(known.marks),
     }
-    return json.dumps(fields, separators=(",", ":")).encode()
+    return msgspec.json.encode(fields)
 
 
 def _decoded(text: bytes) -> Known | None:
     """None for what another release has stored."""
     try:
-        fields: Any = json.loads(text)
+        fields: Any = msgspec.json.decode(text)
         return Known(
             tuple(from_json(each) for each in fields["records"]),
             str(fields["resource"]),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -35,6 +36,7 @@ AT_ONCE: Final = 4  # requests of one call
 _OWN: Final = "own"
 _FEEDS: Final = ("rss", "google_news")
 _NOT_MODIFIED: Final = 304
+_AGAIN: Final = (Kind.PRICE, Kind.GAS, Kind.STATS, Kind.SENTIMENT)  # what is asked again and again
 _PURPOSES: Final[Mapping[How, Purpose]] = {
     "": "question",
     "forced": "question",
@@ -81,6 +83,7 @@ class Client:
         self._keys = Keys(registry.resources, environ, settings)
         self._http = Http(settings, self.clock)
         self._on_attempt = on_attempt
+        self._made = lru_cache(maxsize=1024)(requests_of)
         # They come many at once, and each thread that reads one takes the event loop's turn.
         self._one_feed = asyncio.Semaphore(1)
 
@@ -176,8 +179,9 @@ class Client:
         InvalidQuestion."""
         key = self._keys.usable(node or resource).key
         secret = None if key is None else key.get_secret_value()
+        make = self._made if question.kind in _AGAIN else requests_of
         try:
-            return requests_of(resource, question, self._assets, secret, self._base_url, node)
+            return list(make(resource, question, self._assets, secret, self._base_url, node))
         except UnknownAsset as error:
             raise InvalidQuestion(str(error)) from None
 

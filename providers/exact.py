@@ -25,6 +25,7 @@ _LAST_MS: Final = 4_102_444_800_000  # 2100
 _LONGEST_SHOWN: Final = 60
 # Digits of products and quotients: enough for any amount of the smallest unit (uint256 has 78).
 EXACT: Final = Context(prec=120)
+_QUOTIENT: Final = Context(prec=40)
 
 
 class BadValue(ValueError):
@@ -60,18 +61,23 @@ def is_none(value: Any) -> bool:
 def decimal_of(value: Any) -> Decimal | None:
     """The number, of a JSON number or a text of digits. Raises BadValue for everything else, such
     as true, NaN and texts with thousands commas."""
-    if is_none(value):
+    if type(value) is Decimal:  # most are
+        found = value
+    elif is_none(value):
         return None
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise BadValue(f"{shown(value)} is not a number")
-    if isinstance(value, str):
-        if not _NUMBER.fullmatch(value := value.strip()):
-            raise BadValue(f"{shown(value)} is not a number")
-        value = Decimal(value)
-    found = Decimal(value)
+    else:
+        found = _decimal(value)
     if not found.is_finite() or abs(found.adjusted()) > _GREATEST_EXPONENT:
         raise BadValue(f"{shown(value)} is not a number that can be believed")
     return found
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        raise BadValue(f"{shown(value)} is not a number")
+    if isinstance(value, str) and not _NUMBER.fullmatch(value := value.strip()):
+        raise BadValue(f"{shown(value)} is not a number")
+    return Decimal(value)
 
 
 def positive(value: Any) -> Decimal | None:
@@ -142,7 +148,7 @@ def times(value: Decimal, factor: Decimal | int) -> Decimal:
 
 def divided(value: Decimal, divisor: Decimal | int) -> Decimal:
     """The quotient to 40 digits."""
-    return Context(prec=40).divide(value, Decimal(divisor)).normalize(EXACT)
+    return _QUOTIENT.divide(value, Decimal(divisor)).normalize(EXACT)
 
 
 def _of_epoch(factor: int) -> Callable[[Any], int | None]:

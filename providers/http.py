@@ -9,6 +9,7 @@ import contextlib
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -80,8 +81,8 @@ class Http:
     """The sessions of a process; `async with` opens and closes them."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
         self._base_url = settings.providers_base_url
+        self._proxy_of = lru_cache(maxsize=1024)(settings.usual_proxy)
         self._clock = clock
         self._sessions: dict[tuple[Proxy | None, bool], aiohttp.ClientSession] = {}
         self._opened = False
@@ -129,7 +130,7 @@ class Http:
     ) -> "Response | _Hop":
         if not private:
             _refuse_private(hop.url)
-        proxy = self._settings.usual_proxy(_origin(hop.url))
+        proxy = self._proxy_of(_origin(hop.url))
         session = self._session(proxy, private)
         options: dict[str, Any] = request_options(proxy, urlsplit(hop.url).scheme)
         headers = {**hop.headers, **options.pop("headers", {})}

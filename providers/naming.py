@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from providers.accounts import tron_evm
@@ -31,17 +32,24 @@ class Named:
 def named(resource: Resource, question: Question, subject: str, assets: Assets) -> Named | None:
     """None where the row does not answer for the subject: another quote, chain or asset, or one
     that its provider has no name for."""
+    return _named(resource, question.kind, question.option("quote", "usd"), subject, assets)
+
+
+@lru_cache(maxsize=4096)
+def _named(
+    resource: Resource, kind: Kind, quote: str, subject: str, assets: Assets
+) -> Named | None:
     read = resource.read
-    quote = question.option("quote", "usd").upper()
-    if question.kind is Kind.PRICE and quote not in read.get("quotes", _DEFAULT_QUOTES):
+    quote = quote.upper()
+    if kind is Kind.PRICE and quote not in read.get("quotes", _DEFAULT_QUOTES):
         return None
     # In a row of news, `assets` is where an item names its own.
-    if question.kind is not Kind.NEWS and subject not in read.get("assets", (subject,)):
+    if kind is not Kind.NEWS and subject not in read.get("assets", (subject,)):
         return None
     values = {"quote": quote, "quote_lower": quote.lower(), **_of_chain(resource, subject)}
     if values.get("chain") not in read.get("chains", (values.get("chain"),)):
         return None
-    if question.kind is Kind.BALANCE:
+    if kind is Kind.BALANCE:
         values["address"], values["address_lower"] = subject, subject.lower()
         if values.get("chain") == "tron":
             values["address_0x"] = tron_evm(subject)

@@ -25,10 +25,11 @@ NO_VALUES: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """`filled`: whether a placeholder is in it."""
+    """`filled`: whether a placeholder is in it; `name`: of the one that is all of it."""
 
     text: str
     filled: bool
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,8 @@ def _step(found: re.Match[str]) -> _Step:
     if found["name"]:
         return _Where(found["name"], found["wanted"])
     text = found["quoted"] or found["key"]
-    return _Key(text, bool(placeholders(text)))
+    whole = _PLACEHOLDER.fullmatch(text)
+    return _Key(text, bool(placeholders(text)), whole[1] if whole else None)
 
 
 def _walk(document: Any, steps: tuple[_Step, ...], values: Mapping[str, str]) -> Iterator[Any]:
@@ -178,7 +180,9 @@ def _next(document: Any, step: _Step, values: Mapping[str, str]) -> Any:
     if isinstance(step, _Key):
         if not isinstance(document, dict):
             return None
-        return document.get(filled(step.text, values) if step.filled else step.text)
+        if not step.filled:
+            return document.get(step.text)
+        return document.get(values[step.name] if step.name else filled(step.text, values))
     if not isinstance(document, list):
         return None
     if isinstance(step, _Index):

@@ -125,6 +125,9 @@ class Resource:
     errors: tuple[ErrorRule, ...] = ()
     private: bool = False
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # of all its fields, mappings have none
+
     @property
     def name(self) -> str:
         """Who is behind it, as loops over resources show it (seed 001)."""

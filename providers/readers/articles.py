@@ -24,7 +24,7 @@ def articles_of(document: Any, asked: Asked) -> list[NewsItem]:
     found = []
     for item in listed[:_MOST]:
         try:
-            article = _article(Row(asked, document, item, Named("", {})))
+            article = _article(Row(asked, document, item, Named("", {}), asked.read))
         except BadValue:
             continue
         if article is not None:

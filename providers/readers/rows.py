@@ -32,10 +32,7 @@ class Row:
     document: Any
     item: Any
     name: Named
-
-    @property
-    def read(self) -> Mapping[str, Any]:
-        return self.asked.read
+    read: Mapping[str, Any]
 
     def at(self, field: Field) -> Any:
         for path in field.paths:
@@ -100,7 +97,7 @@ def rows_of(document: Any, asked: Asked) -> Iterator[Row]:
     items = asked.read.get("items")
     if items is None:
         for name in names:
-            yield Row(asked, document, document, name)
+            yield Row(asked, document, document, name, asked.read)
         return
     by_id = {name.values["id"]: name for name in names}
     of_item = path_of(asked.read["item_id"])
@@ -113,7 +110,7 @@ def rows_of(document: Any, asked: Asked) -> Iterator[Row]:
         value = of_item.find(item) if plain is None else item.get(plain)
         called = value if isinstance(value, str) else as_text(value) or ""
         if called in by_id:
-            yield Row(asked, document, item, by_id.pop(called))
+            yield Row(asked, document, item, by_id.pop(called), asked.read)
 
 
 def _names(asked: Asked) -> list[Named]:
