@@ -1,17 +1,24 @@
 """A chain answers as long as one member lives, asks nobody who is out, and says who was tried."""
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from providers.answers import Answer
 from providers.breaker import BreakerState
 from providers.chain import Chains
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer
+from providers.questions import Question
 from providers.records import Price
 from providers.resources import ErrorRule, KeyPlace, KeySlot, Level, Limit, Resource, State
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import Word
 from tests.fixtures.signals import until_true
+from tests.fixtures.upstash import OwnValkey
 from tests.providers.asking import FakeProviders, SetClock, fails, hangs, prices, row
 from tests.providers.conftest import OpenChains
 
@@ -243,3 +250,73 @@ async def test_a_budget_that_is_free_after_the_deadline_is_not_waited_for(
         with pytest.raises(NoAnswer):
             await opened.chains.ask(prices("eth"), 3)
         assert clock.monotonic_s() == began_s
+
+
+async def test_a_success_is_told_before_others_are_waited_for(
+    asking: OpenChains, providers: FakeProviders
+) -> None:
+    providers.does["b"] = hangs
+    narrow = row("a", read={**ONE.read, "assets": ["btc"]})
+    async with asking(narrow, TWO) as opened:
+        question = asyncio.create_task(opened.chains.ask(prices("btc", "eth"), 30))
+        await until_true(lambda: providers.of("b") == 1)
+        usage = await opened.chains.usage.read([narrow.id])
+        assert (usage[narrow.id].requests, usage[narrow.id].success) == (1, 1)
+        assert not question.done()
+
+
+async def test_a_success_is_told_although_the_question_was_wrong_for_another(
+    asking: OpenChains, providers: FakeProviders
+) -> None:
+    providers.does["b"] = fails(400)
+    narrow = row("a", read={**ONE.read, "assets": ["btc"]})
+    wrong = row("b", level=Level.HIGH, errors=(ErrorRule("caller_fault", (400,)),))
+    async with asking(narrow, wrong) as opened:
+        with pytest.raises(InvalidQuestion):
+            await opened.chains.ask(prices("btc", "eth"), 3)
+        usage = await opened.chains.usage.read([narrow.id, wrong.id])
+        assert (usage[narrow.id].success, usage[wrong.id].requests) == (1, 1)
+
+
+async def test_the_hot_store_is_asked_three_times_for_an_answer_and_once_for_a_fresh_one(
+    asking: OpenChains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Word] = []
+    execute = NativeStore.execute
+
+    async def counted(store: NativeStore, *command: Word, **options: Any) -> Any:
+        sent.append(command[0])
+        return await execute(store, *command, **options)
+
+    monkeypatch.setattr("providers.usage.WRITE_AFTER_S", 60.0)  # its counts are written later
+    async with asking(row("a", ttl_s=0.0), row("b", "price.spot")) as opened:
+        for chain, commands in (("price.aggregate", 3), ("price.spot", 1)):
+            question = Question(chain, ("btc",), (("quote", "USD"),))
+            for _ in range(2):  # scripts are sent whole at first, and a first value is compared
+                await opened.chains.ask(question, 3)
+            monkeypatch.setattr(NativeStore, "execute", counted)
+            sent.clear()
+            await opened.chains.ask(question, 3)
+            assert sent == ["EVALSHA"] * commands
+            monkeypatch.setattr(NativeStore, "execute", execute)
+
+
+async def test_an_answer_is_given_although_the_hot_store_has_gone_meanwhile(
+    asking: OpenChains, providers: FakeProviders, own_valkey: Callable[..., OwnValkey]
+) -> None:
+    server = own_valkey()
+    tells = providers.tell()
+
+    async def goes_down(request: web.Request) -> web.StreamResponse:
+        server.kill()
+        return await tells(request)
+
+    providers.does["a"] = goes_down
+    async with asking(ONE, redis_url=server.url) as opened:
+        assert value(await opened.chains.ask(prices("btc"), 3)) == 60_000
+        server.start()
+        providers.does["a"] = tells
+        assert not (await opened.chains.ask(prices("btc"), 3)).cached  # it was not kept
+        assert (await opened.chains.ask(prices("btc"), 3)).cached
+        usage = await opened.chains.usage.read([ONE.id])
+        assert (usage[ONE.id].requests, usage[ONE.id].success) == (1, 1)

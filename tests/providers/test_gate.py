@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from providers.account import Account
 from providers.breaker import BreakerState
 from providers.errors import ErrorClass, ProviderError
-from providers.gate import DAY_MS, FIRST_PAUSE_MS, Gate, How, Right, Skipped
+from providers.gate import DAY_MS, FIRST_PAUSE_MS, Gate, How, Kept, Outcome, Right, Skipped
 from providers.resources import Limit
 from stores.hot.store import HotStore
 from tests.fixtures.upstash import OpenStore
@@ -444,3 +444,21 @@ async def test_switches_hold_for_all(gate: Gate) -> None:
         await gate.switch(ROW.id, on)
         [member] = await gate.look([HERE])
         assert member.switched is on
+
+
+async def test_outcomes_are_told_with_what_is_kept_and_looked_up_with_who_may_be_asked(
+    gate: Gate,
+) -> None:
+    other = account(row("two"))
+    failed = Outcome(other, await gate.admit(other), 7, _error(ErrorClass.RATE_LIMITED))
+    outcomes = [Outcome(HERE, await gate.admit(HERE), 5), failed]
+    kept = [Kept("provider:answer:a", "é\n".encode(), 60_000), Kept("provider:answer:b", b"", 1)]
+    good, limited = await gate.settle_all(outcomes, kept)
+    assert (good.changed, good.until_ms) == ("", 0)
+    assert limited.until_ms >= FIRST_PAUSE_MS
+    keys = ["provider:answer:none", "provider:answer:a"]
+    members, texts = await gate.look_and_read([other, HERE], ["btc"], keys)
+    assert texts == [None, "é\n".encode()]
+    assert [each.out_class for each in members] == ["rate_limited", ""]
+    assert [each.p70_ms for each in members] == [None, 5]
+    assert await gate.settle_all([], kept[:1]) == []
