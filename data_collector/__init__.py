@@ -46,6 +46,7 @@ async def fetch_market_data(
     last_as_of: LastAsOf | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     share: Share = _alone,
+    trade_columns: bool = False,
 ) -> Collected:
     """Collects `timeframe` for `markets` (no duplicates); delivers each market when it is merged.
 
@@ -56,13 +57,14 @@ async def fetch_market_data(
     are carried over; if open interest fails, theirs is used. `stored_as_of_ms`: the newest as_of
     of these documents; `last_as_of`: the time that this process believed last, which a process
     keeps for all its runs. `on_progress(done, total)` counts tasks. `share`: has other hosts help
-    with the markets of which nothing is known.
+    with the markets of which nothing is known. `trade_columns`: the rows tell of trades, where the
+    exchange does.
 
     A failure of one market does not affect others. Raises CollectionFailed if all fail, or if no
     exchange's clock can be believed (clock_witnesses.py).
     """
     timeframe = timeframe.collected_as
-    run = CollectionRun(client)
+    run = CollectionRun(client, trade_columns=trade_columns)
     if not markets:
         raise CollectionFailed("no markets to collect")
     exchanges = {market.exchange for market in markets}
@@ -79,7 +81,11 @@ async def fetch_market_data(
             funding_history=funding_history,
         )
         documents = PreviousDocuments(
-            previous or {}, timeframe, as_of_ms=as_of_ms, history_candles=history_candles
+            previous or {},
+            timeframe,
+            as_of_ms=as_of_ms,
+            history_candles=history_candles,
+            trade_columns=trade_columns,
         )
         tasks = documents.rotated(tasks)
         results = Results(sum(task.count for task in tasks), on_progress)

@@ -48,6 +48,7 @@ _EARLIEST_NOW_MS: Final = 1_500_000_000_000  # 2017
 _LATEST_NOW_MS: Final = 10_000_000_000_000  # 2286
 _RATE_LIMIT: Final = 10.0  # a rate of 1000 % is invalid
 _NAMED_IN_LOG: Final = 3
+_VOLUME: Final = Candle._fields.index("volume")
 
 log = structlog.get_logger(__name__)
 
@@ -55,14 +56,17 @@ log = structlog.get_logger(__name__)
 # --- history -----------------------------------------------------------------------------------
 
 
-def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage[Candle]:
-    """Candles of one market, volume in base and turnover in quote units."""
+def parse_klines(
+    market: Market, body: bytes, *, interval_ms: int, trade_columns: bool = False
+) -> AnswerPage[Candle]:
+    """Candles of one market, volume in base and turnover in quote units; with `trade_columns` wide
+    ones, where the exchange tells of trades."""
     venue = VENUES[market.exchange]
-    plain = venue.read_plain_klines(body, market, interval_ms)
+    plain = venue.read_plain_klines(body, market, interval_ms, trade_columns)
     if plain is not None and _all_valid(plain, interval_ms):
         return _page(plain)
     faults = AnswerFaults(market.exchange, Endpoint.KLINES, market.symbol)
-    rows = venue.read_klines(body, market, interval_ms, faults)
+    rows = venue.read_klines(body, market, interval_ms, faults, trade_columns)
     page = _validated(rows, interval_ms, _candle_fault, faults.left_out, _exact)
     return page._replace(rows=Candles.of(page.rows)) if page.rows else page
 
@@ -220,7 +224,9 @@ def _rate(row: Settlement) -> tuple[float]:
 
 def _exact(candle: Candle) -> tuple[Any, ...]:
     """The candle's numbers: two texts may stand for one volume."""
-    return (*candle[:-2], Decimal(candle.volume), Decimal(candle.turnover))
+    prices: tuple[Any, ...] = candle[:_VOLUME]
+    texts: tuple[Any, ...] = candle[_VOLUME:]
+    return (*prices, *(None if text is None else Decimal(text) for text in texts))
 
 
 def _validated(

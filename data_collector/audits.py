@@ -14,7 +14,7 @@ from data_collector.doubts import Doubts
 from market.base import Base
 from market.columns import CANDLE, column_index
 from market.markets import MissingPart
-from market.rows import Rows
+from market.rows import Rows, are_same_candles, candle_values
 from market.timeframes import DAY_MS, Timeframe, is_daily_moment_passed
 
 _INTEREST = column_index("open_interest")
@@ -45,6 +45,7 @@ class Audits:
     suspect: set[str] = field(default_factory=set)
     forgotten: dict[str, Base] = field(default_factory=dict)
     _native_until_ms: dict[_Place, int] = field(default_factory=dict)
+    _finished: set[_Place] = field(default_factory=set)
 
     def is_due(self, key: str, timeframe: Timeframe, since_ms: int, as_of_ms: int) -> bool:
         """Whether the market's daily moment has passed since its rows were made at `since_ms`, or
@@ -53,6 +54,10 @@ class Audits:
         if is_daily_moment_passed(f"{key} {timeframe}", since_ms, as_of_ms):
             self._pending.add(place)
         return place in self._pending
+
+    def has_finished(self, key: str, timeframe: Timeframe) -> bool:
+        """Whether this process has finished an audit of it."""
+        return (key, timeframe) in self._finished
 
     def is_native(self, key: str, timeframe: Timeframe, as_of_ms: int) -> bool:
         """Whether the market's candles of this timeframe are asked for, as an audit has found
@@ -65,6 +70,7 @@ class Audits:
         """The audit was made. If candles differ, the timeframe is native for a day, and the
         market's others are audited, too."""
         place = key, timeframe
+        self._finished.add(place)
         self._pending.discard(place)
         self._native_until_ms.pop(place, None)
         if candles_differ:
@@ -94,10 +100,9 @@ def differences(
             found.append(Difference("klines", time_ms, mine[CANDLE].tolist(), None))
             continue
         other = theirs.values[place]
-        if not np.array_equal(mine[CANDLE], other[CANDLE]):
-            found.append(
-                Difference("klines", time_ms, mine[CANDLE].tolist(), other[CANDLE].tolist())
-            )
+        candle, shown = (candle_values(line[None]) for line in (mine, other))
+        if not are_same_candles(candle, shown).all():
+            found.append(Difference("klines", time_ms, candle[0].tolist(), shown[0].tolist()))
         known, told = float(mine[_INTEREST]), float(other[_INTEREST])
         if known != told and not np.isnan(known) and not np.isnan(told):
             found.append(Difference("open_interest", time_ms, known, told))

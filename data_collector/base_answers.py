@@ -14,9 +14,16 @@ from data_collector.incremental import LEAST_OVERLAP
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from market.candles import Candles
-from market.columns import CANDLE
 from market.left_out import LeftOut
-from market.rows import Rows, TimedValues, are_among, located
+from market.rows import (
+    Rows,
+    TimedValues,
+    are_among,
+    are_same_candles,
+    candle_values,
+    located,
+    stacked,
+)
 from venues.errors import ExchangeError
 
 
@@ -94,12 +101,12 @@ def known_snapshots(answer: PlanAnswer, earlier: Rows) -> TimedValues:
     known = earlier.non_null("open_interest")
     fetched = [Candles.of(candles) for candles in answer.native if candles is not None]
     times = np.concatenate([made.times, *(each.times for each in fetched)])
-    values = np.concatenate([made.values[:, CANDLE], *(each.values for each in fetched)])
+    values = stacked([candle_values(made.values), *(each.values for each in fetched)])
     if not len(times) or not earlier.is_finite():
         return known.select(slice(0))
     order = np.argsort(times, kind="stable")
     there, lines = located(earlier.times, times[order])
-    same = there & (values[order][lines] == earlier.values[:, CANDLE]).all(axis=1)
+    same = there & are_same_candles(values[order][lines], candle_values(earlier.values))
     if (base := answer.plan.base) is not None:
         same &= ~np.isin(earlier.times, base.snapshots.times)
     return known.select(np.flatnonzero(are_among(known.times, earlier.times[same])))

@@ -206,10 +206,11 @@ class FromBases:
     def is_audit_due(self, market: Market) -> bool:
         """Whether an audit of the market is due, which needs all that it lacks."""
         known = self.previous.series(self.timeframe, market)
-        audits, as_of_ms = self.auditor.audits, self.as_of_ms
-        return known is not None and audits.is_due(
-            market.key, self.timeframe, known.checked_at_ms, as_of_ms
-        )
+        if known is None:
+            return False
+        audits, since_ms = self.auditor.audits, known.checked_at_ms
+        is_due = audits.is_due(market.key, self.timeframe, since_ms, self.as_of_ms)
+        return is_due or self.auditor.fills(market, self.timeframe, known.rows)
 
     async def _audited(self, plan: BasePlan, read: ReadBase) -> PlanAnswer | None:
         """The exchange's own candles in place of ours, if an audit is due."""

@@ -23,10 +23,10 @@ from data_collector.task_builder import FetchTask
 from market.aggregation import aggregate, with_merged
 from market.base import STEP_MS, Base
 from market.candles import Candle, Candles
-from market.columns import CANDLE, column_index
+from market.columns import column_index
 from market.markets import FundingSeries, MarketSeries
 from market.merging import fill_rates, place_snapshots
-from market.rows import Floats, Rows, TimedValues, Times, are_among
+from market.rows import Floats, Rows, TimedValues, Times, are_among, rows_of, widened
 from market.timeframes import Timeframe
 
 _VOLUME: Final = column_index("volume")
@@ -67,7 +67,7 @@ def merge_from_base(
         lacking, unknown_ms = _failed(plan, part, failed)
         known = [part.kept, part.made.rows, lacking]
         if part.timeframe is plan.timeframe:
-            candles = _joined([*known, *(_rows_of(candles) for candles in answers)])
+            candles = _joined([*known, *(rows_of(candles) for candles in answers)])
             rows, outdated = _merged(plan, part, candles, snapshots, funding)
             made = rows
         else:
@@ -154,7 +154,7 @@ def _aggregated(
     ours = [candles.between(first_ms, plan.as_of_ms) for candles in answers]
     return [
         aggregate(
-            _rows_of(candles),
+            rows_of(candles),
             plan.timeframe,
             target,
             window_start_ms=plan.start_ms,
@@ -172,7 +172,8 @@ def _longer(plan: BasePlan, candles: Rows, rows: Rows, target: Timeframe) -> Row
     if len(candles) and candles.times[0] < rows.times[0]:
         # The life begins within its first candle, or the exchange has a hole there.
         first = rows.between(0, int(candles.times[0]) + target.interval_ms - 1)
-        candles.values[:1] = aggregate(first, plan.timeframe, target, window_start_ms=0).values
+        head = aggregate(first, plan.timeframe, target, window_start_ms=0).values
+        candles.values[:1] = widened(head, candles.values.shape[1])[:, : candles.values.shape[1]]
     return with_merged(candles, rows, target)
 
 
@@ -184,12 +185,6 @@ def _with_rate_in_force(
     begin_ms = begin_of_life(plan.market, int(rows.times[0]), plan.timeframe.interval_ms)
     ours = funding and settlements_of_life(funding, begin_ms)
     return with_rate_in_force(made, rows.times, ours, target, plan.timeframe, plan.as_of_ms)
-
-
-def _rows_of(candles: Candles) -> Rows:
-    values = np.full((len(candles), len(Rows.names)), np.nan)
-    values[:, CANDLE] = candles.values
-    return Rows(candles.times, values)
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:

@@ -35,12 +35,12 @@ from data_collector.stream_reads import StreamReads
 from data_collector.task_builder import FetchTask, MarketTasks
 from market.base import STEP_MS, Base, extended, is_fresh
 from market.candles import Candle, Candles
-from market.columns import CANDLE
 from market.left_out import LeftOut
 from market.lives import begun
 from market.markets import Market
-from market.rows import Floats
+from market.rows import Floats, are_same_candles, candle_values
 from market.timeframes import Timeframe
+from venues import VENUES
 from venues.errors import CollectionFailed, ExchangeError
 
 # What is known of the exchanges' time lies behind it by as long as their answers took: one who asks
@@ -221,11 +221,16 @@ class BasePass:
         if base is not None:
             self.bases[market.key] = base
         clock_error = await self._clock_error(market)
+        lacks_trades = base is not None and self._lacks_trades(market, base)
         tasks = base_tasks(
-            market, base, as_of_ms=self.as_of_ms, history_candles=self.history_candles
+            market,
+            base,
+            as_of_ms=self.as_of_ms,
+            history_candles=self.history_candles,
+            anew=lacks_trades,
         )
         known = base if base is not None and base.reaches(self.as_of_ms) else None
-        whole = self.streams.whole(market, base)
+        whole = None if lacks_trades else self.streams.whole(market, base)
         if whole is not None:
             read = ReadBase(market, whole, is_streamed=True)
         elif clock_error is not None:
@@ -248,6 +253,12 @@ class BasePass:
         self.read.add(market.key)
         self._reads[market.key] = read
         return read
+
+    def _lacks_trades(self, market: Market, base: Base) -> bool:
+        """Whether nothing in it tells of trades, though the exchange does: all is read once more
+        when that is wanted."""
+        wanted = self.run.trade_columns and VENUES[market.exchange].tells_trades
+        return wanted and not base.is_wide
 
     def _can_follow(
         self, read: ReadBase, interest: FetchTask, targets: Sequence[FromBases]
@@ -365,7 +376,7 @@ def _changed(before: Base, now: Base) -> set[int]:
     if last_ms < first_ms:
         return set()
     old, new = (_lines(base, first_ms, last_ms) for base in (before, now))
-    other = ~((old == new) | (np.isnan(old) & np.isnan(new))).all(axis=1)
+    other = ~(are_same_candles(old, new) | (np.isnan(old[:, 0]) & np.isnan(new[:, 0])))
     known = before.known[(first_ms - before.first_ms) // STEP_MS :].copy()
     known[-1] = before.read_ms[-1] >= before.newest_ms + STEP_MS
     slots: list[int] = (first_ms + STEP_MS * np.flatnonzero(other & known)).tolist()
@@ -374,7 +385,7 @@ def _changed(before: Base, now: Base) -> set[int]:
 
 def _lines(base: Base, first_ms: int, last_ms: int) -> Floats:
     begin, end = ((ms - base.first_ms) // STEP_MS for ms in (first_ms, last_ms))
-    return base.values[begin : end + 1, CANDLE]
+    return candle_values(base.values[begin : end + 1])
 
 
 @asynccontextmanager
@@ -390,6 +401,7 @@ async def base_pass(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     reader: ClosingStreams | None = None,
     forgotten: MutableMapping[str, Base] | None = None,
+    trade_columns: bool = False,
 ) -> AsyncIterator[BasePass]:
     """A pass at the present. If all bases are fresh it asks nothing, not even for the time, and
     `as_of_ms` is theirs, or that of newer documents.
@@ -397,7 +409,7 @@ async def base_pass(
     `markets` without duplicates. `stored_as_of_ms`, `last_as_of` as in fetch_market_data. Raises
     CollectionFailed if no exchange's clock can be believed.
     """
-    run = CollectionRun(client)
+    run = CollectionRun(client, trade_columns=trade_columns)
     if not markets:
         raise CollectionFailed("no markets to collect")
     known = [base.as_of_ms if (base := bases.get(one.key)) else None for one in markets]

@@ -28,10 +28,16 @@ _YOUNG: Final = 100
 
 
 def base_tasks(
-    market: Market, base: Base | None, *, as_of_ms: int, history_candles: int = 0
+    market: Market,
+    base: Base | None,
+    *,
+    as_of_ms: int,
+    history_candles: int = 0,
+    anew: bool = False,
 ) -> MarketTasks:
     """What a pass at `as_of_ms` asks for: all within the reach for a new base; else what is not
-    settled, at least LEAST_OVERLAP known candles, and as many as cost no more.
+    settled, at least LEAST_OVERLAP known candles, and as many as cost no more. `anew`: all of its
+    candles once more.
 
     With a new base comes what a first document of 5m needs: the open interest of so many candles,
     and as many of them as fill a page. `extended` then takes the candles with `asked_ms` = the
@@ -52,7 +58,8 @@ def base_tasks(
     span_ms = (VENUES[market.exchange].cheapest_candles - 1) * STEP_MS
     known_ms = base.newest_ms - LEAST_OVERLAP * STEP_MS
     first_ms = min(base.unsettled_ms(market.since_ms), klines.end_ms - span_ms, known_ms)
-    klines = replace(klines, start_ms=max(klines.start_ms, first_ms))
+    if not anew:
+        klines = replace(klines, start_ms=max(klines.start_ms, first_ms))
     lacking_ms = base.until(as_of_ms).lacks_interest_ms()
     if lacking_ms is not None and base.newest_ms - base.first_ms < _YOUNG * STEP_MS:
         lacking_ms = min(lacking_ms, max(klines.start_ms, base.first_ms - LEAST_OVERLAP * STEP_MS))

@@ -11,10 +11,18 @@ import numpy as np
 
 from market.aggregation import aggregate
 from market.candles import NO_TEXTS, Candle, Candles, ExactTexts
-from market.columns import CANDLE, column_index
+from market.columns import column_index
 from market.markets import FundingSeries, Row
 from market.merging import fill_rates, place_snapshots
-from market.rows import Rows, TimedValues, Times
+from market.rows import (
+    Rows,
+    TimedValues,
+    Times,
+    are_same_candles,
+    candle_values,
+    rows_of,
+    stacked,
+)
 from market.timeframes import Timeframe
 from market.unconfirmed_lists import are_many
 
@@ -57,12 +65,13 @@ def merge_data(
     fetched = Candles.of(candles).between(
         timeframe.window_start(as_of_ms, history_candles), timeframe.floor(as_of_ms)
     )
-    times, values = fetched.times, np.full((len(reused) + len(fetched), len(Rows.names)), np.nan)
-    values[len(reused) :, CANDLE] = fetched.values
+    new = rows_of(fetched)
+    times, values = new.times, new.values
     if reused:
         earlier = Rows.of(reused)
         times = np.concatenate((earlier.times, times))
-        values[: len(reused), CANDLE] = earlier.values[:, CANDLE]
+        values = stacked((earlier.values, values))
+        values[:, [_INTEREST, _RATE]] = np.nan
     if not len(times):
         return Merged(Rows(times, values), funding is None, NO_TEXTS)
     place_snapshots(TimedValues.of(open_interest), times, values[:, _INTEREST])
@@ -116,7 +125,7 @@ def contradiction(known: Rows, candles: Candles, left_out: Collection[int]) -> s
         lines = candles.times.searchsorted(known.times)
         lines[lines == len(candles)] = 0
         same = candles.times[lines] == known.times
-        same &= (candles.values[lines] == known.values[:, CANDLE]).all(axis=1)
+        same &= are_same_candles(candles.values[lines], candle_values(known.values))
     if left_out:
         same |= np.isin(known.times, list(left_out))
     other = len(known) - int(same.sum())

@@ -50,7 +50,12 @@ async def fetch_klines(
     run: CollectionRun, task: FetchTask, left_out: list[LeftOut] | None = None
 ) -> Sequence[Candle]:
     """The candles of the task's window, ascending. Those left out are added to `left_out`."""
-    parse = partial(parse_klines, task.market, interval_ms=task.step_ms)
+    parse = partial(
+        parse_klines,
+        task.market,
+        interval_ms=task.step_ms,
+        trade_columns=run.trade_columns,
+    )
     return await _fetch_history(run, task, parse, left_out)
 
 

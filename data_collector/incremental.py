@@ -15,7 +15,8 @@ collection at the same instant would give it:
   exist at the exchange and stay. So is a row that was left out as invalid; until then it stays
   named in `missing`.
 - Once a day all candles of a market are fetched, to find corrections of any age and late
-  snapshots.
+  snapshots; so they are where the columns of trades are wanted, and the first of its closed rows
+  lacks what the exchange tells of them.
 """
 
 from collections import Counter
@@ -36,11 +37,19 @@ from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate, with_merged
 from market.base import FINAL_AFTER_MS, LATE_INTEREST_MS
 from market.candles import Candle, Candles, ExactTexts
-from market.columns import CANDLE, SUMMED, UNSUMMED
+from market.columns import SUMMED, UNSUMMED
 from market.left_out import LeftOut
 from market.markets import Exchange, Market, MarketSeries, MissingPart, Row, UnreadableSeries
 from market.previous_series import SAMPLED_SERIES, PreviousSeries, sample_of
-from market.rows import Rows, TimedValues, Times, first_time, located
+from market.rows import (
+    Rows,
+    TimedValues,
+    Times,
+    are_same_candles,
+    candle_values,
+    first_time,
+    located,
+)
 from market.timeframes import Timeframe, is_daily_moment_passed
 from venues import VENUES
 
@@ -84,9 +93,10 @@ class RefreshPlan:
         """Whether the compared rows came back unchanged."""
         fetched = Candles.of(candles)
         there, lines = located(self.compared.times, fetched.times)
-        return bool(there.all()) and np.array_equal(
-            fetched.values[lines], self.compared.values[:, CANDLE]
-        )
+        if not there.all():
+            return False
+        known = candle_values(self.compared.values)
+        return bool(are_same_candles(fetched.values[lines], known).all())
 
     def open_interest_task(self, task: FetchTask, candles: Sequence[Candle]) -> FetchTask | None:
         """`task` narrowed to the open interest to fetch; None: nothing."""
@@ -138,9 +148,9 @@ class PreviousDocuments:
     """The older documents: the base of refreshes, and the rows to carry over.
 
     `documents`: their series by timeframe and Market.key. `streamed_ms`: up to when streams have
-    closed candles, by exchange. An unreadable series counts as absent, as
-    does one that the run has replaced: what is needed of a market is asked for before it is
-    delivered.
+    closed candles, by exchange. `trade_columns`: those of trades are wanted. An unreadable series
+    counts as absent, as does one that the run has replaced: what is needed of a market is asked for
+    before it is delivered.
     """
 
     def __init__(
@@ -151,7 +161,9 @@ class PreviousDocuments:
         as_of_ms: int,
         history_candles: int,
         streamed_ms: Mapping[Exchange, int] = NO_STREAMS,
+        trade_columns: bool = False,
     ) -> None:
+        self._trade_columns = trade_columns
         self._documents = documents
         self._timeframe = timeframe
         self._as_of_ms = as_of_ms
@@ -292,7 +304,8 @@ class PreviousDocuments:
         front_ms = min(front_ms, first_ms)
         holes = count * timeframe.interval_ms < begin_ms - front_ms
         due = self._is_full_fetch_due(market, series)
-        whole = due or (holes and self._within_quota(market.exchange, "holes", HOLES_PER_RUN))
+        whole = due or (self._trade_columns and lacks_trades(market, closed))
+        whole = whole or (holes and self._within_quota(market.exchange, "holes", HOLES_PER_RUN))
         incomplete = series.lacks_open_interest or series.stale_since_ms is not None
         again = nulls and self._within_quota(market.exchange, "nulls", NULLS_PER_RUN)
         if whole or longer is None:
@@ -377,6 +390,14 @@ class PreviousDocuments:
         return self._quota_used[exchange, what] <= most
 
 
+def lacks_trades(market: Market, rows: Sequence[Row]) -> bool:
+    """Whether rows begin without what the exchange tells of trades: they were stored before that
+    was wanted, or made of candles without it."""
+    if not VENUES[market.exchange].tells_trades or not len(rows):
+        return False
+    return bool(np.isnan(Rows.of(rows[:1]).column("trades")).any())
+
+
 def _read(documents: SeriesByTimeframe, timeframe: Timeframe, key: str) -> MarketSeries | None:
     try:
         return documents.get(timeframe, {}).get(key)
@@ -392,6 +413,7 @@ def _well_formed(rows: Rows, timeframe: Timeframe) -> bool:
 
 
 def _same_candles(one: Rows, other: Rows) -> bool:
+    # Not those of trades: where they differ, audits find it.
     sums, others = one.values[:, SUMMED], other.values[:, SUMMED]
     return (
         np.array_equal(one.times, other.times)

@@ -15,10 +15,9 @@ from data_collector.task_builder import FetchTask
 from market.base import STEP_MS, Base
 from market.base_candles import made_candles
 from market.candles import NO_TEXTS, Candles
-from market.columns import CANDLE
 from market.left_out import LeftOut
 from market.markets import Market
-from market.rows import Rows, TimedValues, located
+from market.rows import Rows, TimedValues, candle_values, located
 from market.timeframes import Timeframe
 from market.unconfirmed_lists import are_many
 
@@ -66,7 +65,7 @@ class Published:
             as_of_ms=base.as_of_ms,
             since_ms=since_ms,
         ).rows
-        ours = Candles(made.times, made.values[:, CANDLE], NO_TEXTS)
+        ours = Candles(made.times, candle_values(made.values), NO_TEXTS)
         return contradiction(self.documents.closed_rows(klines.market).at(made.times), ours, ())
 
     def interest(self, market: Market) -> TimedValues:

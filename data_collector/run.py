@@ -85,10 +85,13 @@ class CollectionRun:
     A run stops asking an exchange that pauses us for long or again and again, does not serve our
     location or is silent; and an endpoint that fails for one market after another or costs too
     much time. Data of the others would otherwise grow old meanwhile.
+
+    `trade_columns`: candles are read with what they tell of trades.
     """
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, *, trade_columns: bool = False) -> None:
         self.sender = sender
+        self.trade_columns = trade_columns
         self.order: Order | None = None  # None: as they come
         self.counts = RequestCounts()
         self.empty_before: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()

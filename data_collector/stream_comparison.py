@@ -7,16 +7,16 @@ import numpy.typing as npt
 
 from data_collector.stream_reader import StreamReader
 from market.base import FINAL_AFTER_MS, STEP_MS, Base
-from market.columns import CANDLE, SUMMED, column_index
+from market.columns import SUMMED, column_index
 from market.markets import Market
-from market.rows import Floats, Rows, located
+from market.rows import Floats, Rows, are_same_candles, candle_values, located
 
 _HIGH, _LOW = column_index("high"), column_index("low")
 
 
 def shows_more(candles: Floats, others: Floats) -> npt.NDArray[np.bool_]:
     """Which candles have more volume or turnover, or a wider range, than the others; lines of the
-    columns CANDLE, NaN without a candle."""
+    columns of candles, NaN without one."""
     more = (candles[:, SUMMED] > others[:, SUMMED]).any(axis=1)
     found: npt.NDArray[np.bool_] = (
         more | (candles[:, _HIGH] > others[:, _HIGH]) | (candles[:, _LOW] < others[:, _LOW])
@@ -51,7 +51,7 @@ def compare_with_rest(
     there, places = located(times, shown.times)
     same = there.copy()
     ours, theirs = base.values[lines[there]], shown.values[places[there]]
-    same[there] = (ours[:, CANDLE] == theirs[:, CANDLE]).all(axis=1)
+    same[there] = are_same_candles(candle_values(ours), candle_values(theirs))
     reader.compared(market, len(times))
     found: list[int] = times[~same].tolist()
     for open_ms in found:

@@ -8,8 +8,9 @@ from zlib import crc32
 from data_collector.stream_comparison import compare_with_rest, shows_more
 from data_collector.stream_reader import Streamed, StreamReader
 from market.base import STEP_MS, Base, lacks_closed, with_stream
-from market.columns import CANDLE, column_index
+from market.columns import column_index
 from market.markets import Exchange, Market
+from market.rows import are_same_candles, candle_values
 from market.timeframes import Timeframe
 from venues.errors import ClosingNotKnown
 
@@ -101,9 +102,9 @@ class StreamReads:
             return base
         closed = streamed.closed.between(base.first_ms, self._forming_ms - 1)
         lines = (closed.times - base.first_ms) // STEP_MS
-        shown = base.values[lines][:, CANDLE]
+        shown = candle_values(base.values[lines])
         final = base.settled[lines] & ~base.streamed[lines]
-        differs = final & (shown != closed.values).any(axis=1)
+        differs = final & ~are_same_candles(shown, closed.values)
         # What is not final may show less than a closed candle, but never more.
         more = ~base.settled[lines] & shows_more(shown, closed.values)
         differs |= more

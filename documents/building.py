@@ -9,7 +9,6 @@ document is valid JSON.
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
-from operator import itemgetter
 from typing import Any, Final, Literal
 
 import orjson
@@ -21,7 +20,7 @@ from documents.deflated import DeflatedPart, deflate, join_parts
 from documents.kept import KeptDocuments, MarketKey
 from documents.meta import DocumentCounts
 from documents.names import GLOBAL_FR
-from market.columns import TIME, VALUES
+from market.columns import TIME, TRADE_VALUES, VALUES, WIDE_COLUMNS, columns_of
 from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
@@ -42,18 +41,28 @@ log = structlog.get_logger(__name__)
 
 _COMMA: Final = deflate(b",")
 _NOT_NUMBERS: Final = f"a row does not hold {len(COLUMNS)} finite numbers"
-_nullable: Final = [itemgetter(COLUMNS.index(column.name)) for column in VALUES if column.nullable]
+_WIDTHS: Final = (len(COLUMNS), len(WIDE_COLUMNS))
+_nullable: Final = [
+    WIDE_COLUMNS.index(column.name) for column in (*VALUES, *TRADE_VALUES) if column.nullable
+]
 
 
 class DocumentBuilder:
     """Builds one candle document market by market; holds their compressed chunks, but no rows.
 
-    Chunks that `kept` has of the same rows are used again, and it gets the new ones.
+    Chunks that `kept` has of the same rows are used again, and it gets the new ones. It has the
+    columns of trades only with `trade_columns`, whatever the rows have.
     """
 
     def __init__(
-        self, timeframe: Timeframe, source: Source, kept: KeptDocuments | None = None
+        self,
+        timeframe: Timeframe,
+        source: Source,
+        kept: KeptDocuments | None = None,
+        *,
+        trade_columns: bool = False,
     ) -> None:
+        self._trade_columns = trade_columns
         self._timeframe = timeframe
         self._source = source
         self._kept = kept
@@ -122,7 +131,7 @@ class DocumentBuilder:
             raise ValueError(f"{market.key}: its rows do not ascend on the {self._timeframe} grid")
         if not isinstance(rows, Rows) and not _are_numbers(rows):
             raise ValueError(f"{market.key}: {_NOT_NUMBERS}")
-        return Rows.of(rows)
+        return Rows.of(rows).fitted(self._trade_columns)
 
     def finish(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
@@ -149,7 +158,7 @@ class DocumentBuilder:
             updated_at_ms=updated_at_ms,
             last_closed_ms=self._timeframe.last_closed_open_time(as_of_ms),
             source=self._source,
-            columns=COLUMNS,
+            columns=columns_of(self._trade_columns),
         )
         lacks = _in_order(missing)
         chunks = {key: self._chunks[key] for key in sorted(self._chunks)}
@@ -279,11 +288,13 @@ def _funding_fragment(series: FundingSeries) -> bytes:
 def _are_numbers(rows: Sequence[Row]) -> bool:
     """Whether every row has all numbers, finite ones, or None in a nullable column."""
     encoded = orjson.dumps(list(rows))
-    if set(map(len, rows)) - {len(COLUMNS)} or b'"' in encoded:
+    widths = set(map(len, rows))
+    if len(widths) > 1 or widths - set(_WIDTHS) or b'"' in encoded:
         return False
     # orjson writes null for NaN and infinity, so every null must be a None of a nullable column.
     nulls = encoded.count(b"null")
-    return not nulls or nulls == sum(list(map(value, rows)).count(None) for value in _nullable)
+    places = [place for place in _nullable if place < max(widths, default=0)]
+    return not nulls or nulls == sum(row[place] is None for row in rows for place in places)
 
 
 def _ascending(times: Sequence[int]) -> bool:

@@ -33,7 +33,8 @@ _NO_LINES: Final = np.zeros(0, np.intp)
 class Comparison:
     """Compares each market with that of `previous`, the stored version; None: there is none.
 
-    `journal`: makes the entry for the history, if one is wanted.
+    `journal`: makes the entry for the history, if one is wanted. `trade_columns`: the document has
+    those of trades; the history does not, so that it gets rows without, and fewer.
     """
 
     def __init__(
@@ -41,18 +42,20 @@ class Comparison:
         timeframe: Timeframe,
         previous: PreviousSeries | None,
         journal: JournalDraft | None = None,
+        *,
+        trade_columns: bool = False,
     ) -> None:
         self._timeframe = timeframe
+        self._trade_columns = trade_columns
         self._journal = journal
         self._previous: Mapping[str, MarketSeries] = previous if previous is not None else {}
         self._base = previous.version if previous is not None else 0
         self._before = frozenset(self._previous)
         self._was_stale: dict[str, tuple[str, str | None]] = {}
         self._now: dict[str, Market] = {}
-        # Encoded, which takes a third of the memory, until there are too many.
-        self._changed: dict[str, tuple[bytes, int]] = {}
+        self._changed = _Changed()
+        self._recorded = _Changed() if trade_columns and journal is not None else self._changed
         self._stale: dict[str, StaleMarket] = {}
-        self._rows = 0
 
     def add(self, series: MarketSeries) -> None:
         """Compares the market; before the series of before is replaced by it."""
@@ -71,9 +74,13 @@ class Comparison:
             self._was_stale[market.key] = (market.exchange, market.symbol)
         if self._base is None:
             return
-        change = compare(self._timeframe, before, series)
+        change = compare(self._timeframe, before, series, trade_columns=self._trade_columns)
         if change is not None:
-            self._keep(market.key, change, _size(change))
+            self._changed.keep(market.key, change)
+        if self._recorded is not self._changed and change is not None:
+            narrow = compare(self._timeframe, before, series)
+            if narrow is not None:
+                self._recorded.keep(market.key, narrow)
 
     def remove(self, market: Market) -> None:
         """Takes the market out again, if it was added."""
@@ -81,8 +88,8 @@ class Comparison:
         self._stale.pop(market.key, None)
         if self._journal is not None:
             self._journal.remove(market)
-        _, rows = self._changed.pop(market.key, (b"", 0))
-        self._rows -= rows
+        for changed in self._kept():
+            changed.remove(market.key)
 
     def finish(self, missing: Iterable[Missing]) -> Changes | None:
         """What has changed; None if the version before is not known."""
@@ -90,7 +97,8 @@ class Comparison:
             return None
         for key in sorted(self._before - self._now.keys()):
             exchange, _, symbol = key.partition(":")
-            self._keep(key, MarketChange(exchange, symbol, is_gone=True), 1)
+            for changed in self._kept():
+                changed.keep(key, MarketChange(exchange, symbol, is_gone=True))
         counts = Counter(str(market.exchange) for market in self._now.values())
         absent = [
             AbsentExchange(lack.exchange, lack.reason)
@@ -106,12 +114,13 @@ class Comparison:
             recovered += ((exchange, None) for exchange in sorted(counts.keys() - there))
         stale = len(self._stale) + len(recovered) + len(absent)
         text = b""
-        if self._rows or stale:
-            few = self._rows <= MOST_ROWS
-            changed = [self._changed[key][0] for key in sorted(self._changed)] if few else None
+        rows = self._changed.rows
+        if rows or stale:
+            told = self._changed.encoded()
+            markets = [told[key] for key in sorted(told)] if told is not None else None
             stale_markets = [self._stale[key] for key in sorted(self._stale)]
-            text = encode_changes(changed, stale_markets, recovered, absent, counts)
-        return Changes(self._base, self._rows, stale, text)
+            text = encode_changes(markets, stale_markets, recovered, absent, counts)
+        return Changes(self._base, rows, stale, text)
 
     def journal_entry(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
@@ -119,30 +128,58 @@ class Comparison:
         """The entry of the finished document; None if none is wanted. CPU work."""
         if self._journal is None:
             return None
-        changed = {key: change for key, (change, _) in self._changed.items()}
         return self._journal.finish(
             self._base,
-            changed if self._rows <= MOST_ROWS else None,
+            self._recorded.encoded(),
             version=version,
             as_of_ms=as_of_ms,
             updated_at_ms=updated_at_ms,
             missing=missing,
         )
 
-    def _keep(self, key: str, change: MarketChange, rows: int) -> None:
-        self._rows += rows
-        if self._rows <= MOST_ROWS:
-            self._changed[key] = encode_change(change), rows
+    def _kept(self) -> Iterable["_Changed"]:
+        return (self._changed, *[self._recorded] * (self._recorded is not self._changed))
+
+
+class _Changed:
+    """What markets change, encoded, which takes a third of the memory; none of it once there is too
+    much."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._by_key: dict[str, tuple[bytes, int]] = {}
+
+    def keep(self, key: str, change: MarketChange) -> None:
+        rows = 1 if change.is_gone else _size(change)
+        self.rows += rows
+        if self.rows <= MOST_ROWS:
+            self._by_key[key] = encode_change(change), rows
         else:
-            self._changed.clear()
+            self._by_key.clear()
+
+    def remove(self, key: str) -> None:
+        _, rows = self._by_key.pop(key, (b"", 0))
+        self.rows -= rows
+
+    def encoded(self) -> dict[str, bytes] | None:
+        """By Market.key; None if it is too much."""
+        if self.rows > MOST_ROWS:
+            return None
+        return {key: change for key, (change, _) in self._by_key.items()}
 
 
 def compare(
-    timeframe: Timeframe, before: MarketSeries | None, now: MarketSeries
+    timeframe: Timeframe,
+    before: MarketSeries | None,
+    now: MarketSeries,
+    *,
+    trade_columns: bool = False,
 ) -> MarketChange | None:
-    """What has changed among the closed rows of a market; None if nothing has."""
-    market, ours = now.market, _closed(timeframe, now)
+    """What has changed among the closed rows of a market; None if nothing has. With `trade_columns`
+    also in those of trades, else nothing tells of them."""
+    market, ours = now.market, _closed(timeframe, now).fitted(trade_columns)
     theirs = _NO_ROWS if before is None else _closed(timeframe, before)
+    theirs = theirs.fitted(trade_columns)
     begin = int(theirs.times.searchsorted(ours.times[0])) if len(ours) else 0
     known = len(theirs) - begin
     if len(ours) and 0 <= known <= len(ours):

@@ -12,6 +12,7 @@ from isal import isal_zlib
 from documents.changes import MarketChange
 from documents.journal import EncodedEntry
 from documents.names import GLOBAL_FR
+from market.columns import VALUES
 from market.markets import FundingByMarket, FundingSeries, Market, MarketSeries, Missing
 from market.rows import Rows, TimedValues, are_among, located
 from market.timeframes import Timeframe
@@ -54,7 +55,8 @@ class JournalDraft:
         while begin and times[begin - 1] > last_ms:  # once, or never
             begin -= 1
         # Not rows.tuples(): orjson writes null for NaN, and this takes a third of the time.
-        lines = zip(times[begin:].tolist(), rows.values[begin:].tolist(), strict=True)
+        values = rows.values[begin:, : len(VALUES)]  # the record does not hold those of trades
+        lines = zip(times[begin:].tolist(), values.tolist(), strict=True)
         market = series.market
         head = (
             *(market.exchange, market.symbol, market.base, market.quote),

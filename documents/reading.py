@@ -9,6 +9,7 @@ import orjson
 
 from documents.missing import Lacks, lacks_by_market
 from documents.text import DocumentError, DocumentText, MarketSpan
+from market.columns import WIDE_COLUMNS
 from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
@@ -58,8 +59,9 @@ class StoredSeries(PreviousSeries):
     only the rows of the markets in progress at a time.
     """
 
-    def __init__(self, text: DocumentText) -> None:
+    def __init__(self, text: DocumentText, width: int) -> None:
         self._text = text
+        self._width = width  # columns of a row
         self._spans = {f"{span.exchange}:{span.symbol}": span for span in text.markets}
         self._lacks = lacks_by_market(text.missing())
         self._recent: dict[str, MarketSeries] = {}
@@ -80,7 +82,7 @@ class StoredSeries(PreviousSeries):
     def _decoded(self, key: str) -> MarketSeries:
         span = self._spans[key]
         head, market = _head(self._text, span)
-        rows = decode_rows(self._text.rows(span))
+        rows = decode_rows(self._text.rows(span), self._width)
         lacks = self._lacks.get(key, Lacks())
         return MarketSeries(
             market,
@@ -114,13 +116,14 @@ class StoredSeries(PreviousSeries):
 def decode_series(document: bytes) -> StoredSeries:
     """The rows of an earlier document, for carry-over and incremental refresh.
 
-    Raises DocumentError if this is not a candle document. Access to a market raises it if the
-    market's rows are unreadable.
+    They are as wide as the document's columns. Raises DocumentError if this is not a candle
+    document. Access to a market raises it if the market's rows are unreadable.
     """
     text = DocumentText(document)
-    if text.header.get("columns") != list(COLUMNS):
+    columns = text.header.get("columns")
+    if columns not in (list(COLUMNS), list(WIDE_COLUMNS)):
         raise DocumentError("not a candle document")
-    return StoredSeries(text)
+    return StoredSeries(text, len(columns))
 
 
 def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]:
@@ -132,12 +135,13 @@ def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]
         raise DocumentError(f"{span.symbol}: unreadable market: {error}") from None
 
 
-def decode_rows(rows: memoryview) -> Rows:
+def decode_rows(rows: memoryview, width: int) -> Rows:
+    """The rows of a market in the JSON of a document with so many columns. Raises DocumentError."""
     # One flat list of numbers, with a number for each null: a list with None takes twice as long.
     flat = bytes(rows).translate(None, b"[]").replace(b"null", _NO_NUMBER)
     try:
         numbers = orjson.loads(b"[%b]" % flat)
-        lines = np.fromiter(numbers, np.float64, len(numbers)).reshape(-1, len(COLUMNS))
+        lines = np.fromiter(numbers, np.float64, len(numbers)).reshape(-1, width)
     except (ValueError, TypeError) as error:
         raise DocumentError(f"unreadable rows: {error}") from None
     lines[lines == float(_NO_NUMBER)] = np.nan

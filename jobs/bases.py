@@ -154,7 +154,8 @@ def _encode(
     updated_at_ms: int,
 ) -> tuple[dict[str, Base], Deflated]:
     """The bases that can be stored, and their document. `kept` becomes the chunks of these."""
-    builder = BaseBuilder(exchange, kept)
+    wide = any(base.is_wide for _, base in bases.values())
+    builder = BaseBuilder(exchange, kept, trade_columns=wide)
     stored = {}
     for key, (market, base) in bases.items():
         try:

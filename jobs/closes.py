@@ -6,7 +6,7 @@ closed candles of it were found to be others, or when markets that it lacks have
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,9 +60,7 @@ async def collect_all(
     """Reads the bases of all markets and publishes the documents of TIMEFRAMES that are due."""
     wanted = sorted({t.collected_as for t in context.settings.timeframes}, key=_interval_ms)
     exchanges = {market.exchange for market in markets}
-    bases: dict[str, Base] = {}
-    for exchange in sorted(exchanges):
-        bases |= await context.bases.load(context, exchange, lease)
+    bases = await _stored_bases(context, exchanges, lease)
     run = _Run(context, markets, bases, wanted, lease, progress)
     return await run.collect()
 
@@ -80,11 +78,20 @@ async def collect_from_fresh_bases(
     stored = await context.bases.newest_as_of_ms(context, exchanges, lease)
     if not is_fresh_by(context.last_as_of, stored.values()):
         return None
-    bases: dict[str, Base] = {}
-    for exchange in sorted(exchanges):
-        bases |= await context.bases.load(context, exchange, lease)
+    bases = await _stored_bases(context, exchanges, lease)
     run = _Run(context, markets, bases, [timeframe], lease, progress, always=True)
     return await run.collect()
+
+
+async def _stored_bases(
+    context: JobContext, exchanges: Iterable[Exchange], lease: Lease
+) -> dict[str, Base]:
+    """The stored bases by Market.key, without what they tell of trades if that is not wanted."""
+    found: dict[str, Base] = {}
+    for exchange in sorted(exchanges):
+        found |= await context.bases.load(context, exchange, lease)
+    wanted = context.settings.trade_columns
+    return {key: base.fitted(wanted) for key, base in found.items()}
 
 
 @dataclass(slots=True)
@@ -119,7 +126,7 @@ class _Run:
     def __post_init__(self) -> None:
         context = self.context
         self.auditor = Auditor(
-            CollectionRun(context.client),
+            CollectionRun(context.client, trade_columns=context.settings.trade_columns),
             context.audits,
             context.settings.history_candles,
             self._with_room(),
@@ -158,6 +165,7 @@ class _Run:
             on_progress=self.progress.count,
             reader=context.live,
             forgotten=context.audits.forgotten,
+            trade_columns=context.settings.trade_columns,
         ) as run:
             if context.live is not None and run.present is not None:
                 await context.live.read()
@@ -354,6 +362,7 @@ class _Run:
                 as_of_ms=as_of_ms,
                 history_candles=history_candles,
                 streamed_ms=self._streamed_ms(),
+                trade_columns=context.settings.trade_columns,
             ),
             deliver=deliver,
             auditor=self.auditor,

@@ -46,6 +46,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         last_as_of=context.last_as_of,
         on_progress=progress.count,
         share=lambda run, asks: shared(context, run, asks, lease),
+        trade_columns=settings.trade_columns,
     )
     absent, unlisted = await absences(context, collected.brought, collected.absent)
     missing = sorted([*collected.missing, *unlisted])

@@ -36,7 +36,8 @@ class DocumentDraft:
     for markets whose closed candles are those of `same_close`: the stored document, if no candle
     has closed since. `kept` has the rows and chunks of earlier documents, and gets those of this
     one. `previous`: the stored version, if there is one; `changes`, once finished, what it changes.
-    `journal`: makes the entry for the history, which is `entry` once finished.
+    `journal`: makes the entry for the history, which is `entry` once finished. `trade_columns`: the
+    document has those of trades.
     """
 
     def __init__(
@@ -49,13 +50,14 @@ class DocumentDraft:
         same_close: Mapping[str, MarketSeries] | None = None,
         previous: PreviousSeries | None = None,
         journal: JournalDraft | None = None,
+        trade_columns: bool = False,
     ) -> None:
         self.timeframe = timeframe
         self._known = known
         self._same_close = same_close
         self._kept = kept
-        self._builder = DocumentBuilder(timeframe, source, kept)
-        self._comparison = Comparison(timeframe, previous, journal)
+        self._builder = DocumentBuilder(timeframe, source, kept, trade_columns=trade_columns)
+        self._comparison = Comparison(timeframe, previous, journal, trade_columns=trade_columns)
         self.changes: Changes | None = None
         self.entry: EncodedEntry | None = None
         self._batch: list[MarketSeries] = []

@@ -45,6 +45,7 @@ async def begin_drafts(
             same_close=stored if produced in same_close else None,
             previous=stored,
             journal=journal_of(context, produced, funding_updated_ms=context.funding_updated_ms),
+            trade_columns=context.settings.trade_columns,
         )
         for produced, stored in previous.items()
     }

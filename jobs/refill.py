@@ -90,9 +90,10 @@ async def publish_refilled(
     try:
         if not any(each is not None for each in map(refill, _awaiting(document))):
             return None
-        builder = DocumentBuilder(timeframe, document.source, context.kept)
+        wide = context.settings.trade_columns
+        builder = DocumentBuilder(timeframe, document.source, context.kept, trade_columns=wide)
         journal = journal_of(context, timeframe)
-        comparison = Comparison(timeframe, document.series, journal)
+        comparison = Comparison(timeframe, document.series, journal, trade_columns=wide)
         metas = document.series.metas()
         for number, key in enumerate(document.series):
             series = document.series[key]

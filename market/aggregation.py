@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from market.candles import ExactTexts
-from market.columns import SUMMED, VALUES, Aggregation, Row
-from market.decimal_sums import decimal_sums
+from market.candles import NO_TEXTS, ExactTexts
+from market.columns import SUMMED, TRADES, VALUES, Aggregation, Row
+from market.decimal_sums import decimal_sums, nullable_sums
 from market.rows import Rows, Times
 from market.timeframes import Timeframe
 
@@ -55,7 +55,10 @@ def aggregate(
                 if pairs
                 else extreme.reduceat(values[:, column], heads)
             )
-    longer[:, SUMMED] = decimal_sums(values[:, SUMMED], heads, exact)
+    longer[:, SUMMED] = decimal_sums(values[:, SUMMED], heads, exact and exact[:_SUMS])
+    if shorter.is_wide:
+        texts = exact[_SUMS:] if exact is not None else ()
+        longer[:, TRADES] = nullable_sums(values[:, TRADES], heads, texts or None)
     begin = int(opening.searchsorted(window_start_ms))
     return Rows(opening[begin:], longer[begin:])
 
@@ -77,6 +80,7 @@ def with_merged(longer: Rows, shorter: Rows, target: Timeframe) -> Rows:
     return Rows(times, values)
 
 
+_SUMS: Final = len(NO_TEXTS)  # columns that are summed in any row
 _ONE_BY_ONE: Final = [
     (index, column.aggregation)
     for index, column in enumerate(VALUES)

@@ -15,9 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from market.candles import Candle, Candles
-from market.columns import CANDLE, SUMMED, column_index
+from market.columns import (
+    CANDLE,
+    CANDLE_TRADES,
+    CANDLE_WIDTH,
+    SUMMED,
+    TRADES,
+    column_index,
+    width_of,
+)
 from market.decimal_sums import RunningSums, lost_digits
-from market.rows import Floats, Rows, TimedValues, Times
+from market.rows import Floats, Rows, TimedValues, Times, stacked, widened
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 
 STEP_MS: Final = Timeframe.M5.interval_ms
@@ -40,11 +48,11 @@ Flags = npt.NDArray[np.bool_]
 class Base:
     """The slots of one market from `first_ms` on, without a gap; the last one holds `as_of_ms`.
 
-    `values`: a line of Rows for each slot, NaN where there is no candle or no snapshot, and no
-    funding rate. `read_ms`: the `as_of` of the pass that found the slot as it is, the first that
-    did so after it was final; 0: never read. `lost`: the digits of its volume or turnover are more
-    than its float tells. `interest_ms`: the `as_of` of the last pass that got its open interest.
-    `streamed`: its candle is a proven one of a stream, final from its close on.
+    `values`: a line of Rows for each slot, narrow or wide, NaN where there is no candle or no
+    snapshot, and no funding rate. `read_ms`: the `as_of` of the pass that found the slot as it is,
+    the first that did so after it was final; 0: never read. `lost`: the digits of a summed column
+    are more than its float tells. `interest_ms`: the `as_of` of the last pass that got its open
+    interest. `streamed`: its candle is a proven one of a stream, final from its close on.
     """
 
     first_ms: int
@@ -97,6 +105,22 @@ class Base:
     def sums(self) -> RunningSums:
         """The sums of volumes and turnovers of any slots that have candles."""
         return RunningSums(self.values[:, SUMMED])
+
+    @cached_property
+    def trade_sums(self) -> RunningSums:
+        """The same of what a wide base tells of trades."""
+        return RunningSums(self.values[:, TRADES], nullable=True)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it tells of trades."""
+        return len(self.values.T) > width_of(False)
+
+    def fitted(self, trade_columns: bool) -> "Base":
+        """This base without what it tells of trades, unless that is wanted."""
+        if trade_columns or not self.is_wide:
+            return self
+        return replace(self, values=np.ascontiguousarray(self.values[:, : width_of(False)]))
 
     @property
     def rows(self) -> Rows:
@@ -182,7 +206,7 @@ class Base:
         missing = max(0, (Timeframe.M5.floor(as_of_ms) - self.newest_ms) // STEP_MS)
         return replace(
             self,
-            values=np.vstack((self.values, _no_values(missing))),
+            values=stacked((self.values, _no_values(missing))),
             read_ms=np.append(self.read_ms * self.settled, np.zeros(missing, np.int64)),
             lost=np.append(self.lost, np.zeros(missing, np.bool_)),
             streamed=np.append(self.streamed, np.zeros(missing, np.bool_)),
@@ -244,13 +268,15 @@ def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_
         begins.append(base.first_ms)
     first_ms = max(earliest_ms, min(begins, default=newest_ms))
     count = (newest_ms - first_ms) // STEP_MS + 1
-    values, read_ms = _no_values(count), np.zeros(count, np.int64)
+    is_wide = fetched.is_wide or (base is not None and base.is_wide)
+    values, read_ms = _no_values(count, is_wide), np.zeros(count, np.int64)
     lost, streamed = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
     if base is not None:
         skipped = max(0, (first_ms - base.first_ms) // STEP_MS)
         begin = max(0, (base.first_ms - first_ms) // STEP_MS)
         kept = slice(begin, begin + len(base.values) - skipped)
-        values[kept], read_ms[kept] = base.values[skipped:], base.read_ms[skipped:]
+        values[kept, : base.values.shape[1]] = base.values[skipped:]
+        read_ms[kept] = base.read_ms[skipped:]
         lost[kept], streamed[kept] = base.lost[skipped:], base.streamed[skipped:]
     begin = min(count, max(0, -(-(asked_ms - first_ms) // STEP_MS)))
     asked_ms = first_ms + STEP_MS * begin
@@ -261,13 +287,21 @@ def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_
     shown_lost = np.zeros(count - begin, np.bool_)
     shown_lost[lines] = lost_digits(fetched)
     before = values[begin:, CANDLE]
-    same = (shown == before).all(axis=1) | (np.isnan(shown[:, 0]) & np.isnan(before[:, 0]))
+    same = (shown[:, CANDLE] == before).all(axis=1)
+    same |= np.isnan(shown[:, 0]) & np.isnan(before[:, 0])
     same &= shown_lost == lost[begin:]
+    if is_wide:
+        traded = values[begin:, TRADES]
+        told = widened(shown, CANDLE_TRADES.stop)[:, CANDLE_TRADES]
+        told = np.where(same[:, None] & np.isnan(told), traded, told)  # what is known stays known
+        same &= ((told == traded) | (np.isnan(told) & np.isnan(traded))).all(axis=1)
     closes = asked_ms + STEP_MS * np.arange(1, count - begin + 1)
     # What REST shows before a candle is final does not replace the one of a stream.
     early = streamed[begin:] & (as_of_ms < closes + FINAL_AFTER_MS)
     settled = early | (same & (streamed[begin:] | (read_ms[begin:] >= closes + FINAL_AFTER_MS)))
-    values[begin:, CANDLE] = np.where(early[:, None], before, shown)
+    values[begin:, CANDLE] = np.where(early[:, None], before, shown[:, CANDLE])
+    if is_wide:
+        values[begin:, TRADES] = np.where(early[:, None], traded, told)
     lost[begin:] = np.where(early, lost[begin:], shown_lost)
     read_ms[begin:] = np.where(settled, read_ms[begin:], as_of_ms)
     streamed[begin:] &= settled
@@ -297,18 +331,29 @@ def with_stream(
     lines = (candles.times - following.first_ms) // STEP_MS
     added = following.times > base.newest_ms
     new = np.flatnonzero((added | ~following.settled)[lines])
+    last = Candles.of([forming] if forming is not None else ())
+    is_wide = following.is_wide or candles.is_wide or last.is_wide
     values, read_ms = following.values.copy(), following.read_ms * ~added
+    values = widened(values, width_of(is_wide))
     lost, streamed = following.lost.copy(), following.streamed.copy()
     filled = candles.select(new)
-    values[lines[new], CANDLE] = filled.values
+    _place(filled, values, lines[new])
     read_ms[lines[new]], streamed[lines[new]] = as_of_ms, True
     lost[lines[new]] = lost_digits(filled)
-    if forming is not None:
-        last = Candles.of([forming])
-        values[-1, CANDLE], lost[-1] = last.values[0], bool(lost_digits(last).any())
+    if len(last):
+        _place(last, values, np.array([-1]))
+        lost[-1] = bool(lost_digits(last).any())
     read_ms[-1] = as_of_ms
     return replace(following, values=values, read_ms=read_ms, lost=lost, streamed=streamed)
 
 
-def _no_values(count: int) -> Floats:
-    return np.full((count, len(Rows.names)), np.nan)
+def _place(candles: Candles, values: Floats, lines: Times) -> None:
+    """Writes the candles into these lines; those that tell nothing of trades have nulls."""
+    values[lines, CANDLE] = candles.values[:, :CANDLE_WIDTH]
+    if values.shape[1] > width_of(False):
+        told = widened(candles.values, CANDLE_TRADES.stop)
+        values[lines, TRADES] = told[:, CANDLE_TRADES]
+
+
+def _no_values(count: int, trade_columns: bool = False) -> Floats:
+    return np.full((count, width_of(trade_columns)), np.nan)

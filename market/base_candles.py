@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from market.base import STEP_MS, Base
-from market.columns import SUMMED, VALUES, Aggregation, column_index
+from market.columns import SUMMED, TRADES, VALUES, Aggregation, column_index
 from market.rows import Floats, Rows, Times
 from market.timeframes import Timeframe
 
@@ -76,5 +76,7 @@ def _longer(base: Base, heads: npt.NDArray[np.intp], parts: int, end: int) -> Fl
         longer[:, column] = extreme.reduceat(values[:, column], bounds)[::2]
     longer[:, _CLOSE] = base.values[ends - 1, _CLOSE]
     longer[:, SUMMED] = base.sums.between(heads, ends)
+    if base.is_wide:
+        longer[:, TRADES] = base.trade_sums.between(heads, ends)
     longer[:, _RATE] = np.nan
     return longer

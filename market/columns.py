@@ -2,6 +2,9 @@
 
 To add a column, add one line to VALUES and one type to Row: the documents' `columns`, merging,
 8h and the checks follow from the table.
+
+A line of values is narrow, with VALUES alone, or wide, with TRADE_VALUES after them. A narrow one
+says the same as a wide one in which these are null: what is put together of both is wide.
 """
 
 from collections.abc import Callable
@@ -84,3 +87,17 @@ UNSUMMED: Final = column_indices(
 )
 NUMBERS: Final = column_indices(lambda column: not column.nullable)
 NULLABLE: Final = column_indices(lambda column: column.nullable)
+# The columns of TRADE_VALUES in a line of values, and in one of candles; none in a narrow one.
+TRADES: Final = slice(len(VALUES), len(VALUES) + len(TRADE_VALUES))
+CANDLE_WIDTH: Final = sum(column.candle for column in VALUES)
+CANDLE_TRADES: Final = slice(CANDLE_WIDTH, CANDLE_WIDTH + len(TRADE_VALUES))
+
+
+def width_of(trade_columns: bool) -> int:
+    """The number of values in a line."""
+    return len(VALUES) + len(TRADE_VALUES) * trade_columns
+
+
+def columns_of(trade_columns: bool) -> tuple[str, ...]:
+    """The columns of a document, the time first."""
+    return WIDE_COLUMNS if trade_columns else COLUMNS

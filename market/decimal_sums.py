@@ -45,13 +45,30 @@ def decimal_sums(
     return sums
 
 
+def nullable_sums(
+    values: Floats, starts: npt.NDArray[np.intp], exact: ExactTexts | None = None
+) -> Floats:
+    """As decimal_sums; the sum of a group with a null is null. The text of a null is 0."""
+    nulls = np.isnan(values)
+    if not nulls.any():
+        return decimal_sums(values, starts, exact)
+    sums = decimal_sums(np.where(nulls, 0.0, values), starts, exact)
+    sums[np.logical_or.reduceat(nulls, starts, axis=0)] = np.nan
+    return sums
+
+
 class RunningSums:
     """Sums of any lines of columns of volumes, each computed from two running sums of integers.
 
-    They are exact for up to 9000 lines. NaN counts as nothing.
+    They are exact for up to 9000 lines. NaN counts as nothing; with `nullable` it makes the sum
+    null.
     """
 
-    def __init__(self, values: Floats) -> None:
+    def __init__(self, values: Floats, *, nullable: bool = False) -> None:
+        self._nulls: npt.NDArray[np.intp] | None = None
+        if nullable:
+            self._nulls = np.zeros((len(values) + 1, values.shape[1]), np.intp)
+            np.cumsum(np.isnan(values), axis=0, out=self._nulls[1:])
         scales, units, recovered = _recovered_units(np.nan_to_num(values))
         self._values = values
         self._scales = [int(scale) for (scale,) in scales.tolist()]
@@ -74,14 +91,16 @@ class RunningSums:
                 parts = (np.nan_to_num(self._values[begin:end, column]) for begin, end in spans)
                 found = [_sums_of_texts(part, _FROM_THE_FIRST, None)[0] for part in parts]
             sums[:, column] = found
+        if self._nulls is not None:
+            sums[self._nulls[ends] > self._nulls[begins]] = np.nan
         return sums
 
 
 def lost_digits(candles: Candles) -> npt.NDArray[np.bool_]:
-    """The candles with a volume or turnover that the shortest form of its float does not equal."""
+    """The candles of which the shortest form of a summed column's float does not equal its text."""
     lost = np.zeros(len(candles), np.bool_)
-    for index, texts in zip(candles.summed, candles.texts, strict=True):
-        values = candles.values[:, index]
+    for index, texts in zip(candles.summed, candles.texts, strict=False):
+        values = np.nan_to_num(candles.values[:, index])  # the text of a null is 0
         if not len(values) or (are_short(texts) and values.max() < _RECOVERABLE_BELOW):
             continue
         pairs = zip(texts, values.tolist(), strict=True)

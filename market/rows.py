@@ -6,7 +6,19 @@ from typing import Any, ClassVar, Final, Self, SupportsIndex, TypeVar, cast, ove
 import numpy as np
 import numpy.typing as npt
 
-from market.columns import NULLABLE, NUMBERS, TIME, VALUES, Row
+from market.columns import (
+    CANDLE,
+    CANDLE_TRADES,
+    CANDLE_WIDTH,
+    NULLABLE,
+    NUMBERS,
+    TIME,
+    TRADE_VALUES,
+    TRADES,
+    VALUES,
+    Row,
+    width_of,
+)
 
 Times = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -38,6 +50,20 @@ def located(times: Times, among: Times) -> tuple[npt.NDArray[np.bool_], npt.NDAr
 def are_among(times: Times, among: Times) -> npt.NDArray[np.bool_]:
     """Which of `times` are in `among`; both ascend, which makes it faster than numpy's isin."""
     return located(times, among)[0]
+
+
+def widened(values: Floats, width: int) -> Floats:
+    """The lines, with nulls in the columns that they lack."""
+    lacking = width - values.shape[1]
+    if lacking <= 0:
+        return values
+    return np.concatenate((values, np.full((len(values), lacking), np.nan)), axis=1)
+
+
+def stacked(parts: Sequence[Floats]) -> Floats:
+    """The lines of all parts, each as wide as the widest."""
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([widened(part, width) for part in parts])
 
 
 class Columns(Sequence[T_co]):
@@ -83,8 +109,7 @@ class Columns(Sequence[T_co]):
     def joined(cls, parts: Sequence[Self]) -> Self:
         """All lines of the parts, ascending; of two with one time the later part's is used."""
         times = np.concatenate([part.times for part in parts])
-        values = np.concatenate([part.values for part in parts])
-        return cls(times, values)._ascending()
+        return cls(times, stacked([part.values for part in parts]))._ascending()
 
     def _ascending(self) -> Self:
         times = self.times
@@ -149,11 +174,16 @@ class TimedValues(Columns[tuple[int, float]]):
         return cls(np.array(times, np.int64), np.array(values, np.float64)[:, None])
 
 
-_NULLABLE: Final = [index for index, column in enumerate(VALUES) if column.nullable]
+_EVERY: Final = (*VALUES, *TRADE_VALUES)
+_NULLABLE: Final = [index for index, column in enumerate(_EVERY) if column.nullable]
+_PLACES: Final = {column.name: index for index, column in enumerate(_EVERY)}
 
 
 class Rows(Columns[Row]):
-    """Rows of candles; NaN in a nullable column stands for None."""
+    """Rows of candles, narrow or wide; NaN in a nullable column stands for None.
+
+    Wide ones are told by values or tuples that are as long as a wide row.
+    """
 
     __slots__ = ()
     names = tuple(column.name for column in VALUES)
@@ -162,17 +192,35 @@ class Rows(Columns[Row]):
     def of(cls, rows: Sequence[Row]) -> "Rows":
         if isinstance(rows, Rows):
             return rows
-        values = np.empty((len(rows), len(cls.names)))
         if not rows:
-            return cls(np.empty(0, np.int64), values)
+            return cls(np.empty(0, np.int64), np.empty((0, len(cls.names))))
         times, *columns = zip(*rows, strict=True)
+        values = np.empty((len(rows), width_of(len(columns) > len(cls.names))))
         for index, column in enumerate(columns):
             values[:, index] = column  # None becomes NaN
         return cls(np.array(times, np.int64), values)
 
+    @property
+    def is_wide(self) -> bool:
+        return len(self.values.T) > len(self.names)
+
+    def fitted(self, trade_columns: bool) -> "Rows":
+        """The rows in this width: with nulls, or without what they tell of trades."""
+        if self.is_wide is trade_columns:
+            return self
+        if trade_columns:
+            return Rows(self.times, widened(self.values, width_of(True)))
+        return Rows(self.times, np.ascontiguousarray(self.values[:, : len(self.names)]))
+
+    def column(self, name: str) -> Floats:
+        place = _PLACES[name]
+        if place >= self.values.shape[1]:
+            return np.full(len(self), np.nan)  # a narrow row tells nothing of trades
+        return self.values[:, place]
+
     def tuples(self) -> Iterable[Row]:
         columns = self.values.T.tolist()
-        for index in _NULLABLE:
+        for index in _NULLABLE[: len(columns) - _NULLABLE[0]]:
             columns[index] = [None if value != value else value for value in columns[index]]
         return cast(Iterable[Row], zip(self.times.tolist(), *columns, strict=True))
 
@@ -185,4 +233,33 @@ class Rows(Columns[Row]):
     def is_finite(self) -> bool:
         """Whether every value is finite, or null in a nullable column."""
         numbers, nullable = self.values[:, NUMBERS], self.values[:, NULLABLE]
-        return bool(np.isfinite(numbers).all()) and not bool(np.isinf(nullable).any())
+        if not np.isfinite(numbers).all() or np.isinf(nullable).any():
+            return False
+        return not (self.is_wide and np.isinf(self.values[:, TRADES]).any())
+
+
+def rows_of(candles: Columns[Any]) -> Rows:
+    """Candles (market/candles.py) as rows, without open interest and funding rates."""
+    wide = candles.values.shape[1] > CANDLE_WIDTH
+    values = np.full((len(candles), width_of(wide)), np.nan)
+    values[:, CANDLE] = candles.values[:, :CANDLE_WIDTH]
+    if wide:
+        values[:, TRADES] = candles.values[:, CANDLE_TRADES]
+    return Rows(candles.times, values)
+
+
+def candle_values(values: Floats) -> Floats:
+    """The columns of candles in lines of rows, in the order of candles."""
+    if values.shape[1] <= TRADES.start:
+        return values[:, CANDLE]
+    return np.concatenate((values[:, CANDLE], values[:, TRADES]), axis=1)
+
+
+def are_same_candles(ours: Floats, theirs: Floats) -> npt.NDArray[np.bool_]:
+    """Which lines have the same candles; lines of `candle_values`. What one side does not tell of
+    trades is no difference."""
+    same: npt.NDArray[np.bool_] = (ours[:, :CANDLE_WIDTH] == theirs[:, :CANDLE_WIDTH]).all(axis=1)
+    if ours.shape[1] > CANDLE_WIDTH < theirs.shape[1]:
+        one, other = ours[:, CANDLE_TRADES], theirs[:, CANDLE_TRADES]
+        same &= ((one == other) | np.isnan(one) | np.isnan(other)).all(axis=1)
+    return same

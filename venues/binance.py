@@ -136,20 +136,29 @@ def _read_error(body: bytes) -> ErrorBody | None:
 
 # --- history, ascending --------------------------------------------------------------------------
 
-_KLINE_FORM: Final = MatrixForm(width=12, quotes=18, columns=(1, 2, 3, 4, 5, 7), closes=6)
+_KLINE_FORM: Final = MatrixForm(
+    width=12, quotes=18, columns=(1, 2, 3, 4, 5, 7), closes=6, trades=(8, 9, 10)
+)
 _ODD_KLINES: Final = OddCandles(_KLINE_FORM)
 
 
-def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles | None:
+def _read_plain_klines(
+    body: bytes, market: Market, interval_ms: int, trade_columns: bool = False
+) -> Candles | None:
     """[[1786816800000,"63043.40","63083.00","63011.60","63026.30","1116.068",1786820399999,
     "70342488.01700",16911,"460.737","29038581.72240","0"],...]"""
-    return plain_candles(body, _KLINE_FORM, interval_ms)
+    return plain_candles(body, _KLINE_FORM, interval_ms, trade_columns=trade_columns)
 
 
 def _read_klines(
-    body: bytes, market: Market, interval_ms: int, faults: AnswerFaults
+    body: bytes,
+    market: Market,
+    interval_ms: int,
+    faults: AnswerFaults,
+    trade_columns: bool = False,
 ) -> list[Candle]:
-    return _ODD_KLINES(faults.cut(body, most=MOST_ROWS).entries, interval_ms, faults)
+    rows = faults.cut(body, most=MOST_ROWS).entries
+    return _ODD_KLINES(rows, interval_ms, faults, trade_columns=trade_columns)
 
 
 class _OpenInterest(msgspec.Struct):
@@ -343,6 +352,7 @@ VENUE: Final = Venue(
     reset_header=None,
     read_error=_read_error,
     read_time=_read_time,
+    tells_trades=True,
     read_plain_klines=_read_plain_klines,
     read_klines=_read_klines,
     read_open_interest=_read_open_interest,

@@ -201,7 +201,9 @@ _KLINE_FORM: Final = MatrixForm(width=7, quotes=14, columns=(1, 2, 3, 4, 5, 6), 
 _ODD_KLINES: Final = OddCandles(_KLINE_FORM)
 
 
-def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles | None:
+def _read_plain_klines(
+    body: bytes, market: Market, interval_ms: int, trade_columns: bool = False
+) -> Candles | None:
     """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
     ["1786820400000","63027.8","63032.3","63027.7","63032.3","4.591","289363.9178"],...]}}"""
     name = body.find(b'"list":[[')
@@ -217,7 +219,11 @@ def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles
 
 
 def _read_klines(
-    body: bytes, market: Market, interval_ms: int, faults: AnswerFaults
+    body: bytes,
+    market: Market,
+    interval_ms: int,
+    faults: AnswerFaults,
+    trade_columns: bool = False,
 ) -> list[Candle]:
     return _ODD_KLINES(_rows(body, market, faults), interval_ms, faults)
 
@@ -396,6 +402,7 @@ VENUE: Final = Venue(
     reset_header="X-Bapi-Limit-Reset-Timestamp",
     read_error=_read_error,
     read_time=_read_time,
+    tells_trades=False,
     read_plain_klines=_read_plain_klines,
     read_klines=_read_klines,
     read_open_interest=_read_open_interest,

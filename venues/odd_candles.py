@@ -1,7 +1,7 @@
 """Tolerant parser of candles: row by row, for answers that plain_candles.py does not vouch for.
 
 Numbers may be quoted or not and have exponents; elements beyond the known ones are ignored. A row
-that cannot be read is left out alone.
+that cannot be read is left out alone; what cannot be read of its trades is null.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ class OddCandles:
 
     def __init__(self, form: MatrixForm) -> None:
         self._columns = form.columns
+        self._trades = form.trades
         self._closes = form.closes
         kinds: list[Any] = [Any] * form.width
         kinds[0] = TimeMs
@@ -40,10 +41,28 @@ class OddCandles:
         self._usual = lenient(tuple[*kinds])  # type: ignore[valid-type]
 
     def __call__(
-        self, texts: Sequence[bytes], interval_ms: int, faults: AnswerFaults
+        self,
+        texts: Sequence[bytes],
+        interval_ms: int,
+        faults: AnswerFaults,
+        *,
+        trade_columns: bool = False,
     ) -> list[Candle]:
         """The candles of this interval among the texts of rows, whose time comes first."""
-        return read_each(texts, partial(self._candle, interval_ms), faults.leave_out)
+        wide = trade_columns and bool(self._trades)
+        read = partial(self._wide_candle if wide else self._candle, interval_ms)
+        return read_each(texts, read, faults.leave_out)
+
+    def _wide_candle(self, interval_ms: int, text: bytes) -> Candle:
+        candle = self._candle(interval_ms, text)
+        (cells,) = _CELLS([text])
+        if isinstance(cells, Unreadable):
+            return candle
+        sent = [_number_text(cells[at]) if at < len(cells) else None for at in self._trades]
+        count, *taken = [None if each is None else plain_decimal(each) for each in sent]
+        if count is not None and whole_number(count) is None:
+            count = None
+        return new_candle((*candle[: -1 - len(taken)], count, *taken))
 
     def _candle(self, interval_ms: int, text: bytes) -> Candle:
         """A row in the usual form is read at once, any other cell by cell."""
@@ -53,7 +72,7 @@ class OddCandles:
             return self._from_cells(interval_ms, text)
         if self._closes is not None:
             self._check_length(row[0], row[self._closes], interval_ms)
-        candle = new_candle((row[0], *(row[column] for column in self._columns)))
+        candle = Candle(row[0], *(row[column] for column in self._columns))
         finite = all(map(isfinite, candle[1:5]))
         if finite and row[0] >= 0 and is_decimal(candle.volume) and is_decimal(candle.turnover):
             return candle
@@ -76,7 +95,7 @@ class OddCandles:
             raise Unreadable(f"only {len(cells)} elements", time_ms)
         if self._closes is not None:
             self._check_length(time_ms, _number_text(cells[self._closes]), interval_ms)
-        values: list[object] = [time_ms]
+        values: list[Any] = [time_ms]
         for place, (column, name) in enumerate(zip(self._columns, Candles.names, strict=True)):
             sent = _number_text(cells[column])
             read = plain_decimal if place in Candles.summed else float_or_none
@@ -85,7 +104,7 @@ class OddCandles:
                 least = " of at least 0" if place in Candles.summed else ""
                 raise Unreadable(f"{name} is not a number{least}: {shown(sent)}", time_ms)
             values.append(value)
-        return new_candle(values)
+        return Candle(*values)
 
 
 def _number_text(cell: msgspec.Raw) -> str | None:

@@ -36,7 +36,8 @@ class MatrixForm:
     """The layout of a candle's row in an answer; its time comes first.
 
     `width`: numbers in a row; `quotes`: quotation marks in a row; `columns`: indices of the
-    columns of a candle, in their order; `closes`: that of the candle's last ms, if it is sent.
+    columns of a candle, in their order; `closes`: that of the candle's last ms, if it is sent;
+    `trades`: those of market/columns.py's TRADE_VALUES, if they are sent.
     """
 
     width: int
@@ -44,6 +45,7 @@ class MatrixForm:
     columns: tuple[int, ...]
     newest_first: bool = False
     closes: int | None = None
+    trades: tuple[int, ...] = ()
 
 
 def other_length(open_ms: float, close_ms: float, interval_ms: int) -> int | None:
@@ -53,7 +55,9 @@ def other_length(open_ms: float, close_ms: float, interval_ms: int) -> int | Non
     return int(length_ms) if length_ms != interval_ms and length_ms in _LENGTHS else None
 
 
-def plain_candles(quoted: bytes, form: MatrixForm, interval_ms: int) -> Candles | None:
+def plain_candles(
+    quoted: bytes, form: MatrixForm, interval_ms: int, *, trade_columns: bool = False
+) -> Candles | None:
     """The candles of `[[1,"2.5",...],...]`, ascending if the exchange keeps to its order."""
     if simdjson is None:
         return None
@@ -72,11 +76,13 @@ def plain_candles(quoted: bytes, form: MatrixForm, interval_ms: int) -> Candles 
         others = lengths[lengths != interval_ms]
         if len(others) and bool(np.isin(others, _LENGTHS).any()):
             return None
-    values = matrix.take(form.columns, axis=1)
+    columns = form.columns + form.trades if trade_columns else form.columns
+    values = matrix.take(columns, axis=1)
     if form.newest_first:
         times, values = times[::-1], values[::-1]
     cells = Cells(text, form.width, reverse=form.newest_first)
-    texts = tuple(Texts(cells, form.columns[index], len(matrix)) for index in Candles.summed)
+    summed = (columns[index] for index in Candles.summed if index < len(columns))
+    texts = tuple(Texts(cells, column, len(matrix)) for column in summed)
     return Candles(times, values, texts)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from math import inf
+from typing import Protocol
 
 from market.candles import Candle, Candles
 from market.markets import Exchange, Market
@@ -21,6 +22,27 @@ from venues.reading import (
 
 Kind = type[ExchangeError]
 TickerReader = Callable[[bytes, AnswerFaults], list[Ticker]]
+
+
+class PlainReader(Protocol):
+    """As Venue.read_plain_klines."""
+
+    def __call__(
+        self, body: bytes, market: Market, interval_ms: int, trade_columns: bool = False
+    ) -> Candles | None: ...
+
+
+class CandleReader(Protocol):
+    """As Venue.read_klines."""
+
+    def __call__(
+        self,
+        body: bytes,
+        market: Market,
+        interval_ms: int,
+        faults: AnswerFaults,
+        trade_columns: bool = False,
+    ) -> list[Candle]: ...
 
 
 class Endpoint(StrEnum):
@@ -126,6 +148,8 @@ class Venue:
     in the exchange's format; a row or an entry that cannot be read is left out alone, and told to
     the AnswerFaults. The caller validates the values. `read_plain_klines` is the fast parser: None
     for an answer that is not in the usual form, or about another market or interval.
+    `trade_columns` of both readers of candles: whether the columns of trades are wanted, too;
+    `tells_trades`: whether the exchange tells them.
     """
 
     exchange: Exchange
@@ -148,8 +172,9 @@ class Venue:
     read_error: Callable[[bytes], ErrorBody | None]
 
     read_time: Callable[[bytes, AnswerFaults], int]
-    read_plain_klines: Callable[[bytes, Market, int], Candles | None]
-    read_klines: Callable[[bytes, Market, int, AnswerFaults], list[Candle]]
+    tells_trades: bool
+    read_plain_klines: PlainReader
+    read_klines: CandleReader
     read_open_interest: Callable[[bytes, Market, AnswerFaults], TimedValues]
     read_funding: Callable[[bytes, AnswerFaults], list[Settlement]]
     read_instruments: Callable[[bytes, str, AnswerFaults], AnswerPage[Instrument]]

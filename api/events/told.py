@@ -12,7 +12,7 @@ from api.job_errors import told_error
 from documents.changes import MarketChange, ReadChanges
 from documents.names import DOCUMENTS
 from job_queue.kinds import JOBS
-from market.markets import COLUMNS
+from market.columns import COLUMNS, columns_of
 from stores.hot.event_log import Entry, Position
 from texts.foreign import cut
 from texts.hidden_addresses import without_addresses, without_ips
@@ -125,15 +125,18 @@ class Told:
 
     def _candles(self, wanted: EventFilter, changes: ReadChanges) -> bytes:
         where = wanted.markets
-        markets = [
-            _market(change)
+        ours = [
+            change
             for change in changes.markets or ()
             if where.matches(change.exchange, change.symbol)
         ]
-        if not markets:
+        if not ours:
             return b""
         head = {"timeframe": self.name, "version": self.version, "as_of": self.as_of}
-        data = orjson.dumps({**head, "columns": COLUMNS, "markets": markets})
+        widths = (len(row) for each in ours for row in (*each.closed[:1], *each.corrected[:1]))
+        columns = columns_of(max(widths, default=0) > len(COLUMNS))
+        markets = [_market(change) for change in ours]
+        data = orjson.dumps({**head, "columns": columns, "markets": markets})
         return frame(CANDLES, data, self._place(_CANDLES_NUMBER))
 
     def _stale(self, wanted: EventFilter, changes: ReadChanges) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 
 from data_collector.api_parser import parse_klines
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
+from market.candles import Candle
 from market.left_out import LeftOut
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, Timeframe
@@ -45,7 +46,7 @@ def _good_rows() -> list[list[Any]]:
 @pytest.mark.parametrize(("exchange", "wire"), WIRES)
 def test_good_rows_pass(exchange: Exchange, wire: Callable[[list[list[Any]]], bytes]) -> None:
     page = parse_klines(market(exchange, "XUSDT"), wire(_good_rows()), interval_ms=H4)
-    assert page.rows[2] == (T0 + 2 * H4, 10.5, 11.25, 9.75, 10.0, "123.40", "1300.5")
+    assert page.rows[2] == Candle(T0 + 2 * H4, 10.5, 11.25, 9.75, 10.0, "123.40", "1300.5")
     assert parse_klines(market(exchange, "XUSDT"), wire([]), interval_ms=H4).sent == 0
 
 

@@ -10,6 +10,7 @@ from live.candle_book import CandleBook
 from live.candle_changes import ClosedCandle, Delisted, FormingCandle, Lapse, Reason
 from live.candle_log import CandleLogReader, CandleLogWriter
 from live.live_candles import LiveCandles, Restart, Standing, catch_up
+from market.candles import Candle
 from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.store import HotStore, StoreUnavailable
 from tests.fixtures.upstash import OpenStore, UpstashEndpoint
@@ -117,7 +118,8 @@ async def test_numbers_keep_their_texts(writer: CandleLogWriter, reader: CandleL
     await catch_up(candles, reader)
     (found,) = candles.closed_since(BTC, moment(0, 0))
     assert found == closed(0, volume=volume)
-    assert found.candle() == (moment(0, 0), 100.1, 101.2, 99.9, 100.4, volume, found.turnover)
+    expected = Candle(moment(0, 0), 100.1, 101.2, 99.9, 100.4, volume, found.turnover)
+    assert found.candle() == expected
     assert candles.standing("币安人生USDT", moment(0, 0)).proven is not None
     assert candles.forming(BTC, moment(1, 0)) == forming(1, volume="0.10")
     assert candles.forming(BTC, moment(0, 0)) is None

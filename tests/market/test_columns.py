@@ -6,14 +6,19 @@ from market import markets
 from market.candles import Candle, Candles
 from market.columns import (
     CANDLE,
+    CANDLE_TRADES,
     COLUMNS,
     NULLABLE,
     NUMBERS,
     SUMMED,
+    TRADES,
     UNSUMMED,
     VALUES,
+    WIDE_COLUMNS,
     Row,
     column_indices,
+    columns_of,
+    width_of,
 )
 from market.rows import Rows
 
@@ -32,9 +37,19 @@ def test_a_row_has_the_columns_of_the_table() -> None:
 
 
 def test_a_candle_has_its_columns_in_their_order() -> None:
-    assert Candle._fields == ("open_time_ms", *Candles.names)
-    texts = [name for name, kind in Candle.__annotations__.items() if kind is str]
-    assert texts == [Candles.names[index] for index in Candles.summed]
+    names = ("open_time_ms", *Candles.names, "trades", "taker_buy_volume", "taker_buy_turnover")
+    assert Candle._fields == names
+    texts = [name for name, kind in Candle.__annotations__.items() if kind in (str, str | None)]
+    assert texts == [names[1 + index] for index in Candles.summed]
+    assert Candles.summed == (4, 5, 6, 7, 8)
+
+
+def test_the_columns_of_trades_stand_after_the_others() -> None:
+    assert columns_of(False) == COLUMNS
+    assert columns_of(True) == WIDE_COLUMNS
+    assert WIDE_COLUMNS[9:] == ("trades", "taker_buy_volume", "taker_buy_turnover")
+    assert (width_of(False), width_of(True)) == (8, 11)
+    assert (slice(8, 11), slice(6, 9)) == (TRADES, CANDLE_TRADES)
 
 
 def test_columns_side_by_side_are_a_slice() -> None:
