@@ -31,7 +31,10 @@ class CandleEvent(msgspec.Struct, frozen=True, gc=False):
     close: str
     volume: str
     turnover: str
-    trades: int | None = None  # Binance alone counts them
+    # Of trades Binance alone tells: how many, and what takers bought, as it was sent.
+    trades: int | None = None
+    taker_buy_volume: str = ""
+    taker_buy_turnover: str = ""
 
 
 class TradeEvent(msgspec.Struct, frozen=True, gc=False):
