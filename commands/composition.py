@@ -95,6 +95,7 @@ async def open_job_context(
             *(parts.store, fed, client.clock),
             on_compared=metrics.stream_compared,
             on_differing=metrics.stream_differs,
+            trade_columns=settings.trade_columns,
         )
         yield JobContext(
             settings,

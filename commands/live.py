@@ -109,6 +109,7 @@ async def _work(
                     clock=SystemClock(),
                     on_settled=partial(queue_funding, parts.queue, exchange),
                     metrics=metrics,
+                    trade_columns=settings.trade_columns,
                 )
             )
             running.create_task(feed.run(stop), name=f"feed of {exchange}")

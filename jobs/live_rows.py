@@ -39,6 +39,7 @@ class LiveRows:
     `arriving` in each pass, and `wait` where closing events are awaited, bring it up to date.
     `on_compared(exchange, candles)` and `on_differing(exchange)` count the candles of streams that
     were compared with REST, and those that differed; `comparisons` and `differing` do so, too.
+    `trade_columns`: the candles have what streams tell of trades.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class LiveRows:
         *,
         on_compared: Callable[[Exchange, int], None] = lambda exchange, candles: None,
         on_differing: Callable[[Exchange], None] = lambda exchange: None,
+        trade_columns: bool = False,
     ) -> None:
         self.comparisons: Counter[Exchange] = Counter()
         self.differing: Counter[Exchange] = Counter()
@@ -58,7 +60,9 @@ class LiveRows:
         self._clock = clock
         self._look_s = _LOOK_EVERY_S[store.kind]
         self._look_late_s = _LOOK_LATE_EVERY_S[store.kind]
-        self._readers = {each: CandleLogReader(store, each) for each in exchanges}
+        self._readers = {
+            each: CandleLogReader(store, each, trade_columns=trade_columns) for each in exchanges
+        }
         self._candles = {each: LiveCandles() for each in self._readers}
         self._fed: set[Exchange] = set()
         self._without_waiting: set[Exchange] = set()  # for closing events, in this pass
@@ -161,7 +165,9 @@ class LiveRows:
             return None
         candles, symbol = self._candles[market.exchange], market.native
         proven = candles.closed_since(symbol, since_ms)
-        closed = [each.candle() for each in proven if each.open_time_ms < forming_ms]
+        closed = [
+            candles.with_trades(symbol, each) for each in proven if each.open_time_ms < forming_ms
+        ]
         # By another exchange's clock, by which the pass goes, it may not have closed yet.
         soon = (each for each in proven if each.open_time_ms == forming_ms)
         forming = candles.forming(symbol, forming_ms) or next(soon, None)
@@ -170,7 +176,7 @@ class LiveRows:
         )
         return Streamed(
             Candles.of(closed),
-            forming.candle() if forming is not None else None,
+            candles.with_trades(symbol, forming) if forming is not None else None,
             is_awaited,
             candles.unproven_ms(symbol),
         )

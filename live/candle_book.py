@@ -36,6 +36,7 @@ from live.candle_changes import (
     closed_by_stream,
 )
 from live.candle_checks import goes_backwards, is_less, is_possible, is_same
+from live.candle_trades import CandleTrades, trades_of
 from live.closing_watch import Close
 from live.epochs import Epoch, MarketStream
 from live.events import CandleEvent
@@ -73,10 +74,10 @@ class Count(StrEnum):
 class CandleBook:
     """The candles of one exchange's markets, of one timeframe.
 
-    `tell` gets every change, in order (candle_log.py takes them to readers); `on_lag` how late, in
-    seconds, the first closing event of each candle came. `grace_ms`: how long
-    after its close a candle's closing event may come; `pause_ms`: how long a connection may bring
-    nothing of any market.
+    `tell` gets every change, in order (candle_log.py takes them to readers), and `tell_trades`
+    after a candle what its closing event says of its trades; `on_lag` how late, in seconds, the
+    first closing event of each candle came. `grace_ms`: how long after its close a candle's closing
+    event may come; `pause_ms`: how long a connection may bring nothing of any market.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class CandleBook:
         timeframe: Timeframe = Timeframe.M5,
         grace_ms: int = GRACE_MS,
         pause_ms: int = PAUSE_MS,
+        tell_trades: Callable[[CandleTrades], None] | None = None,
     ) -> None:
+        self._tell_trades = tell_trades
         self.timeframe = str(timeframe)
         self._on_lag = on_lag
         self._interval_ms = timeframe.interval_ms
@@ -219,6 +222,10 @@ class CandleBook:
             self._forming.newest_of(epoch)
         return self._forming.all()
 
+    def forming_trades(self) -> list[CandleTrades]:
+        """What is told of the trades of the candles that `forming` had last."""
+        return self._forming.trades()
+
     def needs(self, number: int, now_ms: int) -> list[str]:
         """The markets that would become unproven if this connection ended now: it may go when they
         are few, as markets that are not traded are covered by nothing newer."""
@@ -309,7 +316,7 @@ class CandleBook:
         elif not is_same(event, known):
             self._contradict(known, now_ms)
         elif known.unproven in _MAY_BE_PROVEN and unproven is None:
-            self._proofs.tell(closed_by_stream(event, epoch.number, now_ms, None))
+            self._tell_closed(event, epoch.number, now_ms, None)
         else:
             self._counts[Count.REPEATED_CLOSE] += 1
 
@@ -327,7 +334,14 @@ class CandleBook:
         told_ms = event.event_time_ms if event.event_time_ms > close_ms else heard_ms
         self._proofs.watch.came(symbol, open_ms, told_ms - close_ms)
         self._on_lag((told_ms - close_ms) / 1000)
-        self._proofs.tell(closed_by_stream(event, epoch.number, now_ms, unproven))
+        self._tell_closed(event, epoch.number, now_ms, unproven)
+
+    def _tell_closed(
+        self, event: CandleEvent, epoch: int, now_ms: int, unproven: Reason | None
+    ) -> None:
+        self._proofs.tell(closed_by_stream(event, epoch, now_ms, unproven))
+        if self._tell_trades is not None and (told := trades_of(event)) is not None:
+            self._tell_trades(told)
 
     def _why_unproven(
         self, stream: MarketStream, event: CandleEvent, heard_ms: int

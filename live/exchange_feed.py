@@ -15,9 +15,10 @@ import structlog
 
 from config import LiveSettings
 from live.candle_book import CandleBook
-from live.candle_changes import Reason
+from live.candle_changes import FormingCandle, Reason
 from live.candle_feed import CandleFeed
 from live.candle_log import BATCH_S, FORMING_S, CandleLogWriter
+from live.candle_trades import CandleTrades
 from live.closing_watch import Close
 from live.distrusted_epochs import DistrustedEpochs
 from live.exchange_time import ExchangeTime
@@ -70,6 +71,7 @@ class FeedParts:
     `server_ms()`: the exchange's time by REST, None where it cannot be had. Neither raises.
     `on_settled()`: called when funding was settled, again after some seconds until it returns True;
     None: settlements are not followed.
+    `trade_columns`: what is told of trades is written, too.
     `elapsed_s`: the seconds that pass between, also while this machine sleeps.
     """
 
@@ -83,6 +85,7 @@ class FeedParts:
     on_settled: Callable[[], Awaitable[bool]] | None = None
     metrics: LiveMetrics = field(default_factory=LiveMetrics)
     elapsed_s: Callable[[], float] = boot_s
+    trade_columns: bool = False
 
 
 class ExchangeFeed:
@@ -186,6 +189,7 @@ class _Feeding:
             now_ms=now_ms,
             timeframe=_TIMEFRAME,
             grace_ms=grace_ms,
+            tell_trades=self._writer.add_trades if parts.trade_columns else None,
         )
         owner = CandleFeed(self._book, self._now_ms, self._now_ms.heard)
         address = stream_address(parts.settings, self._exchange, parts.venue.base_url)
@@ -265,7 +269,7 @@ class _Feeding:
             self._book.tick(self._now_ms())
             is_due = now >= forming_s
             try:
-                await self._writer.send(self._book.forming() if is_due else None)
+                await self._writer.send(*(self._forming() if is_due else ()))
             except StoreUnavailable as error:
                 # What has not arrived is sent again, or the log begins anew.
                 outage.failed(error, exchange=self._exchange)
@@ -275,6 +279,10 @@ class _Feeding:
                 if is_due:
                     forming_s = now + self._forming_every_s()
             await clock.sleep(pause_s)
+
+    def _forming(self) -> tuple[Sequence[FormingCandle], Sequence[CandleTrades] | None]:
+        candles = self._book.forming()
+        return candles, self._book.forming_trades() if self._parts.trade_columns else None
 
     def _forming_every_s(self) -> float:
         """More often after a close, when documents are made."""

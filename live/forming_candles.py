@@ -3,6 +3,7 @@
 from live.candle_changes import FormingCandle
 from live.candle_checks import is_less, is_possible
 from live.candle_state import CandleState
+from live.candle_trades import CandleTrades, trades_of
 from live.epochs import Epoch
 from live.events import CandleEvent
 
@@ -26,6 +27,11 @@ class FormingCandles:
             if self._state.closed(symbol, event.open_time_ms) is not None:
                 del self._shown[symbol]
         return [_candle(event) for event in self._shown.values() if is_possible(event)]
+
+    def trades(self) -> list[CandleTrades]:
+        """What is told of the trades of those that `all` had last."""
+        told = map(trades_of, self._shown.values())
+        return [each for each in told if each is not None]
 
     def of(self, symbol: str, open_time_ms: int) -> CandleEvent | None:
         event = self._shown.get(symbol)

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from live.candle_changes import ClosedCandle, FormingCandle, Reason, Way
 from live.candle_log import CandleLogReader, LogBatch, LogPage
-from live.candle_state import CandleState
+from live.candle_state import KEPT_CANDLES, CandleState
+from live.candle_trades import CandleTrades, with_trades
+from market.candles import Candle
 from market.timeframes import Timeframe
 
 
@@ -47,6 +49,8 @@ class LiveCandles:
         self._interval_ms = timeframe.interval_ms
         self.state = CandleState(timeframe.interval_ms)
         self._forming: dict[str, FormingCandle] | None = None  # None: not told, or long ago
+        self._trades: dict[str, dict[int, CandleTrades]] = {}  # by symbol and open time
+        self._forming_trades: dict[str, CandleTrades] = {}
         self._distrusted: set[int] = set()  # epochs
         self._taken_back: set[tuple[str, int]] = set()
 
@@ -63,9 +67,10 @@ class LiveCandles:
             self._restart(Restart.OTHER_WRITER, self.writer, self.number)
         if page.has_more:
             return
-        self._forming = None
+        self._forming, self._forming_trades = None, {}
         if page.forming is not None and page.forming[0] == self.writer and not superseded:
             self._forming = {candle.symbol: candle for candle in page.forming[2]}
+            self._forming_trades = {each.symbol: each for each in page.forming_trades}
 
     def standing(self, symbol: str, open_time_ms: int) -> Standing:
         """What is known of the candle that opened then."""
@@ -98,6 +103,16 @@ class LiveCandles:
         if candle is None or candle.open_time_ms != open_time_ms:
             return None
         return None if self.state.closed(symbol, open_time_ms) is not None else candle
+
+    def with_trades(self, symbol: str, known: ClosedCandle | FormingCandle) -> Candle:
+        """One of these candles, with what is told of its trades."""
+        if isinstance(known, FormingCandle):
+            told = self._forming_trades.get(symbol)
+        else:
+            told = self._trades.get(symbol, {}).get(known.open_time_ms)
+            told = told if known.way is Way.STREAM else None
+        is_its = told is not None and told.open_time_ms == known.open_time_ms
+        return with_trades(known.candle(), told if is_its else None)
 
     def unproven_ms(self, symbol: str) -> int | None:
         """Since when the market is unproven, 0 if nothing was told of it, or nothing of forming
@@ -165,6 +180,11 @@ class LiveCandles:
                 if before is not None and before.is_proven:
                     self._taken_back.add((change.symbol, change.open_time_ms))
             self.state.apply(change)
+        for told in batch.trades:
+            of_market = self._trades.setdefault(told.symbol, {})
+            of_market[told.open_time_ms] = told
+            if len(of_market) > KEPT_CANDLES:
+                del of_market[min(of_market)]
 
     def _restart(self, reason: Restart, writer: str, number: int) -> None:
         if self.writer:
@@ -173,6 +193,7 @@ class LiveCandles:
         self.writer, self.number = writer, number
         self.state = CandleState(self._interval_ms)
         self._forming = None
+        self._trades, self._forming_trades = {}, {}
 
     def _take_back(self, epoch: int | None = None) -> None:
         """Takes back what is proven by a connection, or by any."""

@@ -140,6 +140,8 @@ def candle_event(
     volume: str,
     turnover: str,
     trades: int | None = None,
+    taker_buy_volume: str = "",
+    taker_buy_turnover: str = "",
 ) -> CandleEvent | LeftOut:
     """The candle, or why it cannot be: prices, grid, or a close before its end. The caller has
     checked the symbol."""
@@ -186,6 +188,8 @@ def candle_event(
             volume,
             turnover,
             trades,
+            taker_buy_volume,
+            taker_buy_turnover,
         )
     return unreadable(f"{timeframe} candle of {open_time_ms}: {fault}", symbol)
 

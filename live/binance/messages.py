@@ -55,6 +55,8 @@ class _Candle(msgspec.Struct, gc=False):
     x: bool
     q: str
     n: int | None = None
+    V: Any = ""
+    Q: Any = ""
 
 
 class _Row(msgspec.Struct, gc=False, kw_only=True, tag_field="e"):
@@ -149,8 +151,9 @@ def _read_kline(row: _Kline) -> Event:
     interval = INTERVALS.get(k.i)
     if interval is None:
         return unread_kind(f"candles of {k.i}", row.s)
+    bought, turnover = (text if type(text) is str else "" for text in (k.V, k.Q))
     return candle_event(
-        row.s, interval, k.t, row.E, k.x, k.o, k.h, k.l, k.c, k.v, k.q, k.n
+        row.s, interval, k.t, row.E, k.x, k.o, k.h, k.l, k.c, k.v, k.q, k.n, bought, turnover
     )  # fmt: skip
 
 

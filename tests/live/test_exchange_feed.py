@@ -135,7 +135,7 @@ class Fed:
         for symbol, closed in found.items():
             rows = truth[f"{self.venue.exchange}:{symbol}"]
             (row,) = (row for row in rows if row[0] == open_ms)
-            assert [*closed.candle()[:5], *map(float, closed.candle()[5:])] == row[:7]
+            assert [*closed.candle()[:5], *map(float, closed.candle()[5:7])] == row[:7]
 
 
 @pytest.fixture(params=["binance", "bybit"])
