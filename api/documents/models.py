@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from market.columns import TRADE_VALUES
 from market.markets import COLUMNS, FUNDING_COLUMNS, Exchange, MissingPart
 
 TimeMs = Annotated[int, Field(description="UTC milliseconds")]
@@ -150,7 +151,9 @@ class Document(BaseModel):
     last_closed_open_time: TimeMs | None
     source: Literal["collected", "aggregated"]
     columns: list[str] = Field(
-        description=f"{', '.join(COLUMNS)}; of global_fr: {', '.join(FUNDING_COLUMNS)}"
+        description=f"{', '.join(COLUMNS)}, and with TRADE_COLUMNS=on"
+        f" {', '.join(column.name for column in TRADE_VALUES)}; of global_fr:"
+        f" {', '.join(FUNDING_COLUMNS)}"
     )
     markets: list[MarketEntry]
     missing: list[MissingEntry]

@@ -73,6 +73,7 @@ class Streamed:
             markets=markets,
             server_ms=partial(server_ms, context.client, exchange),
             clock=SystemClock(),
+            trade_columns=context.settings.trade_columns,
         )
         feed = ExchangeFeed(parts)
         self.feeds[exchange] = asyncio.create_task(feed.run(self.stop))
@@ -179,8 +180,16 @@ class Streamed:
 
 
 @pytest.fixture
+def trade_columns() -> bool:
+    return False
+
+
+@pytest.fixture
 async def streamed(
-    start_simulator: StartSimulator, open_runner: OpenRunner, monkeypatch: pytest.MonkeyPatch
+    start_simulator: StartSimulator,
+    open_runner: OpenRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    trade_columns: bool,
 ) -> AsyncIterator[Streamed]:
     monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 10**9)
     exchanges = start_simulator(binance=EACH, bybit=EACH, now=CLOSE_MS - 3 * STEP_MS)
@@ -191,6 +200,7 @@ async def streamed(
         audits=OneAudit(),
         binance_ws_url=streams,
         bybit_ws_url=streams,
+        trade_columns=trade_columns,
     ) as runner:
         context = runner.context
         context.metrics.watch_streams(EXCHANGES)
@@ -198,6 +208,7 @@ async def streamed(
             *(context.store, EXCHANGES, context.client.clock),
             on_compared=context.metrics.stream_compared,
             on_differing=context.metrics.stream_differs,
+            trade_columns=trade_columns,
         )
         runner.context = replace(context, live=live)
         one = Streamed(runner)
@@ -272,6 +283,32 @@ async def test_a_close_costs_no_request_for_candles(
     result = await streamed.runner.complete("collect:all")
     assert (result["streamed"], streamed.asked()) == (2 * EACH, 0)
     await streamed.check()
+
+
+@pytest.mark.parametrize("trade_columns", [True])
+async def test_the_columns_of_trades_come_by_streams(streamed: Streamed) -> None:
+    await streamed.followed(CLOSE_MS)
+    await streamed.closed(CLOSE_MS)
+    await streamed.runner.complete("collect:all")
+    assert streamed.asked() == 0
+    await streamed.check()
+    for timeframe in (Timeframe.M5, Timeframe.M15, Timeframe.H1):
+        document = await streamed.runner.document(timeframe)
+        for key, market in by_key(document).items():
+            exchange, _, symbol = key.partition(":")
+            rows = [row for row in market["rows"] if row[0] <= document["last_closed_open_time"]]
+            told: list[list[float | None]] = [[None] * 3] * len(rows)
+            if exchange == "binance":
+                asked = {"symbol": symbol, "interval": str(timeframe), "limit": CANDLES + 5}
+                theirs = await asyncio.to_thread(
+                    partial(streamed.exchanges.get, "/fapi/v1/klines", **asked)
+                )
+                by_time = {row[0]: row[8:11] for row in theirs}
+                told = [[float(value) for value in by_time[row[0]]] for row in rows]
+            assert [row[9:] for row in rows] == told, (timeframe, key)
+            forming = market["rows"][len(rows) :]
+            is_told = exchange == "binance"
+            assert all((None not in row[9:]) is is_told for row in forming)
 
 
 async def test_without_feeds_all_is_asked_for_as_ever(streamed: Streamed) -> None:
