@@ -14,7 +14,7 @@ from data_collector.api_parser import (
     parse_open_interest,
 )
 from data_collector.url_builder import history_request, listing_request
-from market.candles import Candle
+from market.candles import Candle, new_candle
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS, Timeframe
 from tests.fixtures.markets import market
@@ -150,7 +150,7 @@ def test_a_recorded_full_page_of_bybit_candles_is_turned_round(
     assert page.sent == len(page.rows) == 1000
     assert (page.first_ms, page.last_ms) == (int(wire[-1][0]), int(wire[0][0]))
     assert list(page.rows) == [
-        (int(time), *map(float, prices), volume, turnover)
+        new_candle((int(time), *map(float, prices), volume, turnover, None, None, None))
         for time, *prices, volume, turnover in reversed(wire)
     ]
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from data_collector.api_parser import parse_klines
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
-from market.candles import Candles
+from market.candles import Candles, new_candle
 from market.exact_sums import Texts
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
@@ -39,19 +40,24 @@ def without_simdjson() -> Iterator[None]:
         yield
 
 
-def outcome(exchange: Exchange, body: bytes, symbol: str, interval_ms: int) -> Any:
+def outcome(
+    exchange: Exchange, body: bytes, symbol: str, interval_ms: int, *, trade_columns: bool
+) -> Any:
+    found = market(exchange, symbol)
     try:
-        page = parse_klines(market(exchange, symbol), body, interval_ms=interval_ms)
+        page = parse_klines(found, body, interval_ms=interval_ms, trade_columns=trade_columns)
     except BadPayload as error:
         return str(error)
     return (list(page.rows), *page[1:])
 
 
 def agree(exchange: Exchange, body: bytes, symbol: str, interval_ms: int) -> None:
-    """Fails where the two ways differ for the body."""
-    result = outcome(exchange, body, symbol, interval_ms)
-    with without_simdjson():
-        assert outcome(exchange, body, symbol, interval_ms) == result
+    """Fails where the two ways differ for the body, with the columns of trades or without."""
+    for trade_columns in (False, True):
+        read = partial(outcome, exchange, body, symbol, interval_ms, trade_columns=trade_columns)
+        result = read()
+        with without_simdjson():
+            assert read() == result
 
 
 def compact(value: Any) -> bytes:
@@ -102,7 +108,9 @@ def test_candles(exchange: Exchange, wire: Callable[[Sequence[Wire]], bytes], ro
     plain = VENUES[exchange].read_plain_klines(body, market(exchange, "XUSDT"), H4)
     assert plain is not None
     assert isinstance(plain.texts[0], Texts)  # read as a matrix
-    assert plain == [(row[0], *map(float, row[1:5]), *row[5:]) for row in rows]
+    assert plain == [
+        new_candle((row[0], *map(float, row[1:5]), *row[5:], *[None] * 3)) for row in rows
+    ]
     agree(exchange, body, "XUSDT", H4)
 
 

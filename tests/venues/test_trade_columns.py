@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from data_collector.api_parser import parse_klines
 from market.candles import Candles
 from market.markets import Exchange
 from market.timeframes import HOUR_MS
-from tests.fixtures.environment import recorded_data
 from tests.fixtures.markets import market
 from tests.venues.test_bybit import bybit_answer
 from venues import VENUES, plain_candles
@@ -88,8 +88,8 @@ def test_each_exchange_says_whether_it_tells_them() -> None:
     }
 
 
-def test_recorded_candles_are_read_to_the_last_digit(fast: bool) -> None:
-    files = sorted((recorded_data() / "binance").glob("klines_*.json"))
+def test_recorded_candles_are_read_to_the_last_digit(fast: bool, recorded_data: Path) -> None:
+    files = sorted((recorded_data / "binance").glob("klines_*.json"))
     assert files
     for path in files:
         rows = json.loads(path.read_text())
