@@ -25,6 +25,8 @@ COLUMNS: Final = (
     "open_time", "open", "high", "low", "close", "volume", "turnover", "open_interest",
     "funding_rate",
 )  # fmt: skip
+# Those that TRADE_COLUMNS=on adds.
+TRADES: Final = ("trades", "taker_buy_volume", "taker_buy_turnover")
 # Binance serves no older open interest; snapshots may pass this age during a collection.
 OI_HORIZON_MS: Final = 30 * 24 * HOUR_MS
 _HEADER: Final = (
@@ -140,12 +142,13 @@ def check_header(name: str, document: Document) -> list[str]:
     problems = []
     as_of_ms, version = document["as_of"], document["version"]
     funding = name == GLOBAL_FR
+    wide = len(document["columns"]) > len(COLUMNS)
     expected = {
         "timeframe": name,
         "interval_ms": None if funding else INTERVALS_MS[name],
         "last_closed_open_time": None if funding else last_closed(name, as_of_ms),
         "source": "aggregated" if name == "8h" else "collected",
-        "columns": ["funding_time", "funding_rate"] if funding else list(COLUMNS),
+        "columns": ["funding_time", "funding_rate"] if funding else [*COLUMNS, *TRADES * wide],
     }
     problems += [
         f"{field_name} is {document[field_name]!r}, not {value!r}"
@@ -322,7 +325,7 @@ def _is_between(truth: Truth, key: str, row: Row, states: Sequence[Row]) -> bool
 
 
 def _row_problem(row: Row, expected: Row, states: Sequence[Row], *, earlier: bool) -> str:
-    if len(row) != len(COLUMNS):
+    if len(row) not in (len(COLUMNS), len(COLUMNS) + len(TRADES)):
         return f"a row of {len(row)} columns: {row}"
     if row[1:7] == expected[1:7] or any(row[1:7] == state[1:7] for state in states):
         return ""

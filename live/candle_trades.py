@@ -23,10 +23,15 @@ class CandleTrades(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 def trades_of(event: CandleEvent) -> CandleTrades | None:
     """None where the exchange does not tell them, or not in plain decimals."""
-    texts = str(event.trades), event.taker_buy_volume, event.taker_buy_turnover
-    if not all(map(is_decimal, texts)):
+    count, bought, turnover = event.trades, event.taker_buy_volume, event.taker_buy_turnover
+    if count is None or count < 0 or not (_is_decimal(bought) and _is_decimal(turnover)):
         return None
-    return CandleTrades(event.symbol, event.open_time_ms, *texts)
+    return CandleTrades(event.symbol, event.open_time_ms, str(count), bought, turnover)
+
+
+def _is_decimal(sent: object) -> bool:
+    """They are not looked at before: nothing depends on them."""
+    return isinstance(sent, str) and is_decimal(sent)
 
 
 def with_trades(candle: Candle, told: CandleTrades | None) -> Candle:

@@ -31,7 +31,8 @@ class CandleEvent(msgspec.Struct, frozen=True, gc=False):
     close: str
     volume: str
     turnover: str
-    # Of trades Binance alone tells: how many, and what takers bought, as it was sent.
+    # Of trades Binance alone tells: how many, and what takers bought, whatever was sent as that
+    # (candle_trades.py reads it).
     trades: int | None = None
     taker_buy_volume: str = ""
     taker_buy_turnover: str = ""

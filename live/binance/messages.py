@@ -151,9 +151,8 @@ def _read_kline(row: _Kline) -> Event:
     interval = INTERVALS.get(k.i)
     if interval is None:
         return unread_kind(f"candles of {k.i}", row.s)
-    bought, turnover = (text if type(text) is str else "" for text in (k.V, k.Q))
     return candle_event(
-        row.s, interval, k.t, row.E, k.x, k.o, k.h, k.l, k.c, k.v, k.q, k.n, bought, turnover
+        row.s, interval, k.t, row.E, k.x, k.o, k.h, k.l, k.c, k.v, k.q, k.n, k.V, k.Q
     )  # fmt: skip
 
 
