@@ -408,6 +408,7 @@ class Settings(_WithRetention):
             "MARKETS_LIMIT": str(self.markets_limit),
             "HISTORY_CANDLES": str(self.history_candles),
             "FUNDING_HISTORY": str(self.funding_history),
+            "TRADE_COLUMNS": "on" if self.trade_columns else "off",
         }
 
     def exchange_addresses(self) -> dict[str, str]:

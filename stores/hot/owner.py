@@ -22,7 +22,7 @@ _LONGEST: Final = 100  # characters of another's value in a message
 # documents of either, of another size; where another differs, they would serve what they are not.
 _QUOTE: Final = "QUOTE"
 _EXCHANGES: Final = "EXCHANGES"
-_TOLD: Final = (_EXCHANGES, "MARKETS_LIMIT", "HISTORY_CANDLES", "FUNDING_HISTORY")
+_TOLD: Final = (_EXCHANGES, "MARKETS_LIMIT", "HISTORY_CANDLES", "FUNDING_HISTORY", "TRADE_COLUMNS")
 
 # claim(owner; mode, own, field, value...): adds our fields to the record, or finds one that
 # differs. A field that only one of us has is no difference, except an INSTALLATION_ID that we lack,

@@ -21,6 +21,7 @@ OURS: Final = {
     "MARKETS_LIMIT": "0",
     "HISTORY_CANDLES": "499",
     "FUNDING_HISTORY": "400",
+    "TRADE_COLUMNS": "off",
 }
 REFUSED: Final = 69
 NOWHERE: Final = {

@@ -19,6 +19,7 @@ USUAL = {
     "MARKETS_LIMIT": "0",
     "HISTORY_CANDLES": "499",
     "FUNDING_HISTORY": "400",
+    "TRADE_COLUMNS": "off",
 }
 
 
@@ -176,7 +177,9 @@ async def test_installations_without_an_exchange_in_common_are_apart(
     assert refused == Claim(OtherOwner("EXCHANGES", "bybit", "binance"))
 
 
-@pytest.mark.parametrize("name", ["MARKETS_LIMIT", "HISTORY_CANDLES", "FUNDING_HISTORY"])
+@pytest.mark.parametrize(
+    "name", ["MARKETS_LIMIT", "HISTORY_CANDLES", "FUNDING_HISTORY", "TRADE_COLUMNS"]
+)
 async def test_documents_of_another_size_are_told_once_at_the_start(
     store: HotStore, name: str
 ) -> None:

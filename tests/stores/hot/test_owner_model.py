@@ -12,7 +12,9 @@ from stores.hot.store import StoreRefused, StoreUnavailable
 from tests.fixtures.canned_store import CannedStore, lua_of
 
 Fields = dict[str, str]
-SIZES: Final = ("EXCHANGES", "MARKETS_LIMIT", "HISTORY_CANDLES", "FUNDING_HISTORY")
+SIZES: Final = (
+    *("EXCHANGES", "MARKETS_LIMIT", "HISTORY_CANDLES", "FUNDING_HISTORY", "TRADE_COLUMNS"),
+)
 SHAPE: Final = ("QUOTE", *SIZES)
 VALUES: Final[dict[str, tuple[str, ...]]] = {
     "binance": ("https://a", "https://b"),
