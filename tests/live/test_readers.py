@@ -43,16 +43,22 @@ CLOSED: Final = ("85885.40", "85900.00", "85885.40", "85893.90", "30.033", "2579
 
 BINANCE: Final[dict[str, list[Event]]] = {
     "closed": [
-        CandleEvent("BTCUSDT", "1m", 1791240000000, 1791240060493, True, *CLOSED, trades=856)
+        CandleEvent(
+            *("BTCUSDT", "1m", 1791240000000, 1791240060493, True, *CLOSED),
+            *(856, "8.679", "745444.22690"),
+        )
     ],
     "raw forming": [
-        CandleEvent("BTCUSDT", "5m", 1791240000000, 1791240030000, False, *CLOSED, trades=2)
+        CandleEvent(
+            *("BTCUSDT", "5m", 1791240000000, 1791240030000, False, *CLOSED),
+            *(2, "8.679", "745444.22690"),
+        )
     ],
     "silent": [
         CandleEvent(
             *("ZILUSDT", "5m", 1791240000000, 1791240302000, True),
             *("0.01731", "0.01731", "0.01731", "0.01731", "0", "0.00000"),
-            trades=0,
+            *(0, "0", "0"),
         )
     ],
     "other order": [

@@ -251,7 +251,7 @@ def test_candles_of_binance_are_those_of_the_json(streams: Path) -> None:
         CandleEvent(
             *(data["s"], k["i"], k["t"], data["E"], k["x"]),
             *(k["o"], k["h"], k["l"], k["c"], k["v"], k["q"]),
-            trades=k["n"],
+            *(k["n"], k["V"], k["Q"]),
         )
         for data in sent
         for k in [data["k"]]
