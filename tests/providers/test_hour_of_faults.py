@@ -14,7 +14,7 @@ MET = {None, *map(ErrorClass, ("transient", "rate_limited", "bad_payload"))}
     ("seed", "phases"),
     [
         (1, 3),
-        pytest.param(2, 3600 // PHASE_S, marks=(pytest.mark.slow, pytest.mark.timeout(500))),
+        pytest.param(2, 3600 // PHASE_S, marks=(pytest.mark.slow, pytest.mark.timeout(600))),
     ],
 )
 async def test_one_living_member_answers_truly_whatever_happens_to_the_others(
@@ -24,7 +24,7 @@ async def test_one_living_member_answers_truly_whatever_happens_to_the_others(
     start_simulator: StartSimulator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    speed = 20.0
+    speed = 10.0
     world = start_simulator(providers=True, binance=3, bybit=3, speed=speed, seed=seed)
     async with open_hour(
         *(redis_url, world.base_url, monkeypatch), seed=seed, speed=speed, phases=phases

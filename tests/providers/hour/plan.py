@@ -18,7 +18,8 @@ from providers.resources import Resource, State
 PHASE_S: Final = 120
 FULL_SHARE: Final = 0.3  # of phases in which everybody else has faults
 SLOWEST_S: Final = 2.0  # real seconds
-PAUSE_S: Final = 40  # of limits, as they are stated
+PAUSE_S: Final = 40  # of limits that are stated, as these are:
+STATED_SHARE: Final = 0.5
 _LEAST_RATE: Final = 0.12  # calls per second that a survivor must stand
 _DOWN: Final = ("reset", "transient", "status", "truncated", "html", "challenge", "empty")
 _SLOW: Final = ("slow", "hang")
@@ -27,7 +28,7 @@ _LYING: Final = ("bad_payload", "unknown", "stale", "wrong_value", "wrong_value"
 _FINAL: Final = ("quota_spent", "key_rejected", "geo_blocked")
 _MOST_FINAL: Final = 3
 # A limit of theirs pauses the collector, too, whose pauses are in real time.
-_COLLECTED: Final = ("binance_usdm", "bybit")
+_COLLECTED: Final = ("binance", "binance_usdm", "bybit")
 # A chain that is asked through nodes alone, in the questions of the hour. Balances at one block are
 # not among them: heads hold for half a minute of real time, in which these chains run so far ahead
 # that nodes have no state of that block any more.
@@ -65,22 +66,23 @@ class Planner:
         self._chance = random.Random(self.seed)  # noqa: S311 - repeatable
 
     def phases(self, count: int) -> list[Phase]:
-        """A calm phase first, in which values become known, then phases of faults."""
+        """A calm phase first, in which values become known, then phases of faults. In each, one
+        node is far behind."""
         survivors = [self._survivors() for _ in range(count + 1)]
         needed = {name for later in survivors for name in later.values()}
-        behind = self._laggard(needed)
+        behind = self._laggard(set(survivors[0].values()) | needed)
         found = [Phase(behind, survivors[0], self._rules_of(behind))]
         for number in range(1, count):
             safe = {*survivors[number].values(), *survivors[number + 1].values()}
-            faults = self._faults(safe, needed)
+            faults = {**self._faults(safe, needed), **self._laggard(safe)}
             found.append(Phase(faults, survivors[number], self._rules_of(faults)))
         return found
 
-    def _laggard(self, needed: set[str]) -> dict[str, str]:
-        """One node is behind from the beginning of the calm phase. What was seen of heads holds for
-        half a minute of real time, so that nodes that begin to lag later are not known here."""
+    def _laggard(self, safe: set[str]) -> dict[str, str]:
         names = {each.provider.id for each in self.registry.resources if each.chain == _LAGGING}
-        return {self._chance.choice(sorted(names - needed)): "lagging"}
+        used = {host for who in safe for host in self._hosts(who)}
+        able = sorted(each for each in names - self.burnt if not used & self._hosts(each))
+        return {self._chance.choice(able): "lagging"}
 
     def _rules_of(self, faults: Mapping[str, str]) -> list[dict[str, Any]]:
         return [rule for who, kind in faults.items() for rule in self._rules(who, kind)]
@@ -124,6 +126,8 @@ class Planner:
             return "transient"
         if kind in _LYING and self._is_node(who):
             return "bad_payload"
+        if kind == "unknown" and self._tells_balances(who):
+            return "bad_payload"  # an account that is not known holds nothing: that is an answer
         if kind == "wrong_value" and not self._may_lie(who):
             return "stale"
         return kind
@@ -133,6 +137,10 @@ class Planner:
             each.provider.id == who and (each.chain.startswith("rpc.") or each.reader == "tron")
             for each in self.registry.resources
         )
+
+    def _tells_balances(self, who: str) -> bool:
+        rows = (each for each in self.registry.resources if each.provider.id == who)
+        return any(each.kind is Kind.BALANCE for each in rows)
 
     def _may_lie(self, who: str) -> bool:
         hosts = self._hosts(who)
@@ -152,7 +160,8 @@ class Planner:
         rule: dict[str, Any] = {"host": sorted(self._hosts(who)), "class": kind}
         match kind:
             case "rate_limited":
-                rule["retry_after"] = PAUSE_S
+                if self._chance.random() < STATED_SHARE:
+                    rule["retry_after"] = PAUSE_S
             case "status":
                 rule["status"] = self._chance.choice((500, 502, 503, 504))
             case "slow" | "hang":

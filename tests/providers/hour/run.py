@@ -24,11 +24,13 @@ from providers.chain import Chains
 from providers.errors import NoAnswer
 from providers.gate import How, Right
 from providers.opening import open_chains
-from providers.questions import INTERACTIVE_S, Question
+from providers.questions import INTERACTIVE_S, Kind, Question
 from providers.records import Record, RpcAnswer
 from providers.registry import Registry
+from providers.resources import Resource
+from providers.rpc.balancer import HEADS_FRESH_S, RPCLoadBalancer
 from stores.hot.redis_client import NativeStore
-from tests.providers.hour.plan import PHASE_S, SLOWEST_S, Phase, Planner, keyless
+from tests.providers.hour.plan import PHASE_S, Phase, Planner, keyless
 from tests.providers.hour.truth import Truth
 from tests.providers.hour.watching import Watch
 
@@ -52,9 +54,28 @@ QUESTIONS: Final = (
 )
 NODES: Final = ("ethereum", "bsc", "polygon", "solana")
 _HEAD: Final = {"solana": "getSlot"}
+PROCESSES: Final = 2
 _EVERY_S: Final = 15.0  # between two questions of one chain
 _LATE_S: Final = 0.5  # beyond the deadline: a busy machine
-_RECOVERY_S: Final = 90.0
+RECOVERY_S: Final = 90.0
+# So few calls that there is no room for two probes of each row within 90 s.
+_SMALL: Final = ("blockcypher", "blockchain_info")
+
+
+class Ages:
+    """The clock of what is known of nodes: its seconds pass as fast as heads do."""
+
+    def __init__(self, clock: "FastClock") -> None:
+        self._clock = clock
+
+    def wall_ms(self) -> int:
+        return self._clock.wall_ms()
+
+    def monotonic_s(self) -> float:
+        return self._clock.wall_ms() / 1000
+
+    async def sleep(self, delay_s: float) -> None:
+        await self._clock.sleep(delay_s)
 
 
 class FastClock:
@@ -75,9 +96,11 @@ class FastClock:
 
 @dataclass(slots=True)
 class Hour:
-    """`violations`: what should not have been, in words. `texts`: all that was told to anybody."""
+    """`processes`: the chains of each, which are asked in turn. `violations`: what should not have
+    been, in words. `texts`: all that was told to anybody. `calls`: by resource, when each began,
+    and when it ended, in real s."""
 
-    chains: Chains
+    processes: Sequence[Chains]
     truth: Truth
     clock: FastClock
     registry: Registry
@@ -89,12 +112,21 @@ class Hour:
     texts: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     recovered_s: list[float] = field(default_factory=list)
+    calls: dict[str, dict[float, float | None]] = field(default_factory=dict)
     _number: int = 0
+    _began_ms: int = 0
+    _turn: int = 0
+
+    @property
+    def chains(self) -> Chains:
+        """Of the process whose turn it is."""
+        self._turn += 1
+        return self.processes[self._turn % len(self.processes)]
 
     async def run(self) -> None:
         stop = asyncio.Event()
         await self._begin(0)
-        probing = asyncio.create_task(self.chains.probes.run(stop))
+        probing = [asyncio.create_task(each.probes.run(stop)) for each in self.processes]
         asking = [asyncio.create_task(self._ask_often(each)) for each in QUESTIONS]
         asking += [asyncio.create_task(self._read_often(each)) for each in NODES]
         try:
@@ -107,7 +139,7 @@ class Hour:
             for task in asking:
                 task.cancel()
             ended = await asyncio.gather(*asking, return_exceptions=True)
-            await probing
+            await asyncio.gather(*probing)
         for each in ended:
             if isinstance(each, BaseException) and not isinstance(each, asyncio.CancelledError):
                 raise each
@@ -116,7 +148,7 @@ class Hour:
 
     async def _begin(self, number: int) -> None:
         await self.truth.delete("/faults")
-        self._number = number
+        self._number, self._began_ms = number, self.clock.wall_ms()
         await self.truth.post("/faults", list(self.phases[number].rules))
 
     async def _ask_often(self, question: Question) -> None:
@@ -135,7 +167,7 @@ class Hour:
             await self.clock.sleep(_EVERY_S)
 
     async def _one(self, chain: str, ask: Any) -> None:
-        began_s, phase = time.monotonic(), self._number
+        began_s, phase, asked_ms = time.monotonic(), self._number, self.clock.wall_ms()
         answer: Answer | RpcAnswer | None = None
         told = ""
         try:
@@ -150,6 +182,8 @@ class Hour:
         if isinstance(answer, Answer):
             self.records += records
         wrong = await self.truth.wrong(chain, records)
+        if chain.startswith("rpc.") and self._lags_since_a_moment(records, asked_ms):
+            wrong = []
         self.violations += [f"phase {phase}: {chain}: {each}" for each in wrong]
         old = [each.stale_since_ms is not None for each in records]
         stale = all(old) if chain == "news" else any(old)
@@ -161,6 +195,12 @@ class Hour:
             why = told or f"an old value, or none of {lacks}: {tried}"
             self.violations.append(f"phase {phase}: {chain}: {who} lives, and yet: {why}")
 
+    def _lags_since_a_moment(self, records: Sequence[Record], asked_ms: int) -> bool:
+        """Whether the node's head was right when it was seen last: that holds for 30 s."""
+        faults = self.phases[self._number].faults
+        lags = any(faults.get(each.provider) == "lagging" for each in records)
+        return lags and asked_ms - self._began_ms <= HEADS_FRESH_S * 1000
+
     def _survivor(self, chain: str, number: int) -> str | None:
         return self.phases[number].survivors.get(chain)
 
@@ -171,31 +211,50 @@ class Hour:
         return who is not None and who not in later
 
     async def _all_live_again(self) -> None:
-        """All faults end: those that were not out for the day are asked again within 90 s."""
+        """All faults end: those that were not out for the day are back within 90 s, and so many
+        more as their own calls took longer than they do at real speed."""
         await self.truth.delete("/faults")
-        began_ms = self.clock.wall_ms()
-        while open_ones := await self._open_ones():
-            if (
-                self.clock.wall_ms() - began_ms
-                > (_RECOVERY_S + SLOWEST_S * self.clock.speed) * 1000
-            ):
-                self.violations.append(f"still out after {_RECOVERY_S:.0f} s: {open_ones}")
+        began_ms, began_s = self.clock.wall_ms(), time.monotonic()
+        while out := await self._out_since(began_ms):
+            passed_s = (self.clock.wall_ms() - began_ms) / 1000
+            late = {each: round(passed_s - self._longer_s(each, began_s), 1) for each in out}
+            late = {each: late_s for each, late_s in late.items() if late_s > RECOVERY_S}
+            if late:
+                self.violations.append(f"still out after {RECOVERY_S:.0f} s: {late}")
                 return
             await self.clock.sleep(1)
         self.recovered_s.append((self.clock.wall_ms() - began_ms) / 1000)
 
-    async def _open_ones(self) -> list[str]:
+    def _longer_s(self, resource: str, since_s: float) -> float:
+        """For how much longer a call of the resource was under way than at real speed."""
+        took_s = 0.0
+        for began_s, ended_s in sorted(self.calls.get(resource, {}).items()):
+            until_s = time.monotonic() if ended_s is None else ended_s
+            took_s += max(0.0, until_s - max(since_s, began_s))
+            since_s = max(since_s, until_s)
+        return (self.clock.speed - 1) * took_s
+
+    async def _out_since(self, began_ms: int) -> list[str]:
+        """Those that a question is not sent to. A feed may be asked once a minute: one that has
+        answered is back."""
         rows = [
             each
             for chain in self.registry.chains()
             for each in keyless(self.registry, chain)
-            if each.probe
+            if each.probe and each.provider.id not in _SMALL
         ]
-        members = await self.chains.client.look(rows)
+        answered = {
+            told.attempt.resource.id
+            for told in self.watch.told
+            if told.at_ms >= began_ms and told.attempt.error_class is None
+        }
+        members = await self.processes[0].client.look(rows)
         return [
             row.id
             for row, member in zip(rows, members, strict=True)
-            if member.state is not BreakerState.CLOSED and not member.out_until_ms
+            if member.guessed
+            or (member.state is not BreakerState.CLOSED and not member.out_until_ms)
+            if row.id not in answered or row.kind is not Kind.NEWS
         ]
 
     async def _limits(self) -> None:
@@ -229,34 +288,64 @@ async def open_hour(
     alerts: list[Alert] = []
     watch = Watch(grace_ms=0.3 * speed * 1000)
     store = NativeStore(redis_url, client_name="test")
-    try:
-        async with aiohttp.ClientSession() as http:
-            truth = Truth(http, base_url)
-            clock = FastClock(await truth.now_ms(), speed)
+    calls: dict[str, dict[float, float | None]] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.aclose)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        truth = Truth(http, base_url)
+        clock = FastClock(await truth.now_ms(), speed)
 
-            def tell(attempt: Attempt) -> None:
-                watch.tell(clock.wall_ms(), attempt)
-                if on_attempt is not None:
-                    on_attempt(attempt)
+        def balancer(chain: str, nodes: Sequence[Resource], **options: Any) -> RPCLoadBalancer:
+            return RPCLoadBalancer(chain, nodes, **{**options, "clock": Ages(clock)})
 
-            async with open_chains(
-                *(settings, store, rows, assets.load()),
-                environ=environ or {},
-                clock=clock,
-                on_attempt=tell,
-                on_alert=alerts.append,
-            ) as chains:
-                gate = chains.client.gate
-                admit = gate.admit
+        monkeypatch.setattr("providers.rpc.nodes.RPCLoadBalancer", balancer)
 
-                async def watched(
-                    account: Account, *, weight: int = 1, how: How = "", budget: bool = True
-                ) -> Right:
-                    right = await admit(account, weight=weight, how=how, budget=budget)
-                    watch.admit(clock.wall_ms(), account, right)
-                    return right
+        def tell(attempt: Attempt) -> None:
+            watch.tell(clock.wall_ms(), attempt)
+            if on_attempt is not None:
+                on_attempt(attempt)
 
-                monkeypatch.setattr(gate, "admit", watched)
-                yield Hour(chains, truth, clock, rows, planned, watch, alerts)
-    finally:
-        await store.aclose()
+        opened = [
+            await stack.enter_async_context(
+                open_chains(
+                    *(settings, store, rows, assets.load()),
+                    environ=environ or {},
+                    clock=clock,
+                    on_attempt=tell,
+                    on_alert=alerts.append,
+                )
+            )
+            for _ in range(PROCESSES)
+        ]
+        for chains in opened:
+            _watch_calls(chains, clock, watch, calls, monkeypatch)
+        yield Hour(opened, truth, clock, rows, planned, watch, alerts, calls=calls)
+
+
+def _watch_calls(
+    chains: Chains,
+    clock: FastClock,
+    watch: Watch,
+    calls: dict[str, dict[float, float | None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, gate = chains.client, chains.client.gate
+    admit, call = gate.admit, client.call
+
+    async def watched(
+        account: Account, *, weight: int = 1, how: How = "", budget: bool = True
+    ) -> Right:
+        right = await admit(account, weight=weight, how=how, budget=budget)
+        watch.admit(clock.wall_ms(), account, right)
+        return right
+
+    async def called(resource: Resource, question: Question, **options: Any) -> list[Record]:
+        times, began_s = calls.setdefault(resource.id, {}), time.monotonic()
+        times[began_s] = None
+        try:
+            return await call(resource, question, **options)
+        finally:
+            times[began_s] = time.monotonic()
+
+    monkeypatch.setattr(gate, "admit", watched)
+    monkeypatch.setattr(client, "call", called)

@@ -23,6 +23,7 @@ _FOR_A_DAY: Final = (
 _DAY_MS: Final = 86_400_000
 _SHORTEST_OPEN_MS: Final = 48_000  # 60 s, less a fifth
 _BETWEEN_PROBES_MS: Final = 45_000
+_BETWEEN_TRIALS_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,33 @@ class Watch:
 
     def wrong_calls(self) -> list[str]:
         """Calls of members that were out, paused, or open."""
-        return [*self._in_spite_of_a_pause(), *self._of_those_out(), *self._of_open_ones()]
+        return [
+            *self._in_spite_of_a_pause(),
+            *self._trials(),
+            *self._of_those_out(),
+            *self._of_open_ones(),
+        ]
 
     def _between(self, first_ms: float, last_ms: float) -> Iterator[_Admitted]:
         return (each for each in self.admitted if first_ms < each.at_ms < last_ms)
 
     def _in_spite_of_a_pause(self) -> Iterator[str]:
-        """A stated limit pauses all of a provider's rows."""
+        """A limit pauses all of a provider's rows; one that is not stated, for longer."""
         for told in self._of_class(ErrorClass.RATE_LIMITED):
             until_ms = told.at_ms + PAUSE_S * 1000 - self.grace_ms
             for each in self._between(told.at_ms + self.grace_ms, until_ms):
                 if each.provider == told.attempt.resource.provider.id:
                     late_s = (each.at_ms - told.at_ms) / 1000
                     yield f"{each.resource} was asked {late_s:.0f} s after a limit of {PAUSE_S} s"
+
+    def _trials(self) -> Iterator[str]:
+        """A pause that is not stated is tried by one call a minute, whatever the row."""
+        last: dict[str, float] = {}
+        for each in self.admitted:
+            if each.right is Right.TRIAL:
+                if each.at_ms - last.get(each.provider, 0.0) < _BETWEEN_TRIALS_MS - self.grace_ms:
+                    yield f"{each.provider} was tried twice within {_BETWEEN_TRIALS_MS} ms"
+                last[each.provider] = each.at_ms
 
     def _of_those_out(self) -> Iterator[str]:
         for told in self._of_class(*_FOR_A_DAY):

@@ -170,13 +170,16 @@ class World:
         ]
 
     async def ask(self, row: Resource) -> str | None:
-        """Asks one member as a question does; why it did not answer."""
-        question = cheapest(row, assets.load())
-        try:
-            await self.chains.client.call(row, question, within_s=5)
-        except (ProviderError, Skipped) as error:
-            return f"{type(error).__name__}: {error}"
-        return None
+        return await answered_by(self.chains, row)
+
+
+async def answered_by(chains: Chains, row: Resource) -> str | None:
+    """Asks one member as a question does; why it did not answer, None if it did."""
+    try:
+        await chains.client.call(row, cheapest(row, assets.load()), within_s=3)
+    except (ProviderError, Skipped) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _name(task: asyncio.Task[Any]) -> str:
