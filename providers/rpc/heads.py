@@ -81,6 +81,7 @@ class Heads:
         deadline_s = self._caller.clock.monotonic_s() + limit_s
         heads: dict[str, int] = {}
         late: set[str] = set()
+        known = {id_: head for id_, head in balancer.heads().items() if id_ not in order}
         silent: set[str] = set()
         failed: dict[str, ProviderError | Skipped] = {}
 
@@ -114,7 +115,7 @@ class Heads:
                         if len(heads) - len(late) == _COMPARED:
                             break
                         in_time = [heads[id_] for id_ in heads if id_ not in late]
-                        if len(in_time) == 2 and _are_close(in_time, balancer):
+                        if _is_enough(in_time, [*known.values()], balancer):
                             end_sooner(limit, _GRACE_S)
         except TimeoutError:
             if len(heads) - len(late) < 2:
@@ -169,6 +170,13 @@ class Heads:
             if out_until_ms > now_ms:
                 left_s = (out_until_ms - now_ms) / 1000
                 balancer.bar(node.resource.id, min(left_s, LONGEST_BARRED_S))
+
+
+def _is_enough(heads: Sequence[int], known: Sequence[int], balancer: RPCLoadBalancer) -> bool:
+    """Whether two tell about the same, or one tells no less than others have a moment ago."""
+    if len(heads) == 1 and known:
+        return heads[0] > max(known) - balancer.most_behind
+    return len(heads) == 2 and _are_close(heads, balancer)
 
 
 def _are_close(heads: Collection[int], balancer: RPCLoadBalancer) -> bool:

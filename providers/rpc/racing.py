@@ -10,7 +10,7 @@ from providers.gate import Skipped
 
 LONGEST_S: Final = 0.8  # after which the next one is asked beside who does not answer
 _CALM: Final = 0.4  # of the time, in which nobody is asked but the first
-_BEGUN: Final = 0.8  # of the time, after which all have been asked
+_BEGUN: Final = 0.6  # of the time, after which all have been asked: the last may need three calls
 T = TypeVar("T")
 Ended = tuple[str, T | ProviderError | Skipped]
 

@@ -18,7 +18,7 @@ from providers.resources import Resource, State
 PHASE_S: Final = 120
 FULL_SHARE: Final = 0.3  # of phases in which everybody else has faults
 SLOWEST_S: Final = 2.0  # real seconds
-PAUSE_S: Final = 40  # of limits that are stated, as these are:
+PAUSE_S: Final = 30  # of limits that are stated, as some are by the provider itself:
 STATED_SHARE: Final = 0.5
 _LEAST_RATE: Final = 0.12  # calls per second that a survivor must stand
 _DOWN: Final = ("reset", "transient", "status", "truncated", "html", "challenge", "empty")
