@@ -70,7 +70,7 @@ class Auditor:
             return False
         place = market.key, timeframe
         if place not in self._fills:
-            wanted = not self.audits.has_finished(*place)
+            wanted = place not in self.audits.filled
             self._fills[place] = wanted and self._filled[market.exchange] < MOST_FILLED
             self._filled[market.exchange] += self._fills[place]
         return self._fills[place]
@@ -143,6 +143,8 @@ class Auditor:
         newest_ms = max((each.open_time for each in found), default=0) + timeframe.interval_ms
         if found and newest_ms > (reach(until_ms) if plan.base is None else plan.base.first_ms):
             self.audits.suspect.add(market.key)
+        if self.run.trade_columns:
+            self.audits.filled.add((market.key, timeframe))
         differ = any(each.part == "klines" for each in found)
         self.audits.finished(market.key, timeframe, plan.as_of_ms, candles_differ=differ)
 

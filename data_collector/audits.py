@@ -37,15 +37,16 @@ class Audits:
     worker process.
 
     `suspect`: Market.key of those whose base has to be read anew, as a candle or a snapshot within
-    its reach was another; `forgotten`: their bases, until those are.
+    its reach was another; `forgotten`: their bases, until those are. `filled`: what was audited
+    with the columns of trades.
     """
 
     _pending: set[_Place] = field(default_factory=set)
     doubts: Doubts = field(default_factory=Doubts)
     suspect: set[str] = field(default_factory=set)
     forgotten: dict[str, Base] = field(default_factory=dict)
+    filled: set[tuple[str, Timeframe]] = field(default_factory=set)
     _native_until_ms: dict[_Place, int] = field(default_factory=dict)
-    _finished: set[_Place] = field(default_factory=set)
 
     def is_due(self, key: str, timeframe: Timeframe, since_ms: int, as_of_ms: int) -> bool:
         """Whether the market's daily moment has passed since its rows were made at `since_ms`, or
@@ -54,10 +55,6 @@ class Audits:
         if is_daily_moment_passed(f"{key} {timeframe}", since_ms, as_of_ms):
             self._pending.add(place)
         return place in self._pending
-
-    def has_finished(self, key: str, timeframe: Timeframe) -> bool:
-        """Whether this process has finished an audit of it."""
-        return (key, timeframe) in self._finished
 
     def is_native(self, key: str, timeframe: Timeframe, as_of_ms: int) -> bool:
         """Whether the market's candles of this timeframe are asked for, as an audit has found
@@ -70,7 +67,6 @@ class Audits:
         """The audit was made. If candles differ, the timeframe is native for a day, and the
         market's others are audited, too."""
         place = key, timeframe
-        self._finished.add(place)
         self._pending.discard(place)
         self._native_until_ms.pop(place, None)
         if candles_differ:

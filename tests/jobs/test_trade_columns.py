@@ -10,7 +10,7 @@ from documents.journal import decode_entry, deflated_entry, read_stored_entry
 from market.columns import COLUMNS, WIDE_COLUMNS
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from stores.hot.journal import JOURNAL
-from tests.fixtures.jobs import OpenRunner, by_key
+from tests.fixtures.jobs import NoAudits, OpenRunner, by_key
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.jobs.test_closes import CANDLES, Closes
 
@@ -129,6 +129,34 @@ async def test_switched_on_rows_stay_and_are_filled_and_switched_off_they_are_as
             kept = by_key(wide[Timeframe.M5])[key]["rows"][:-1]
             assert all(rows[row[0]] == row[:8] for row in kept if row[0] in rows)
         assert closes.asked()["klines"] <= 2 * EACH + 2
+
+
+async def test_a_pass_fills_no_more_windows_than_it_may_and_the_next_goes_on(
+    open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_collector.auditor.MOST_FILLED", 6)
+    async with open_runner(exchanges, history_candles=CANDLES) as runner:
+        await passes(Closes(runner))
+        await runner.complete("fill")
+    windows, rows = [], []
+    async with open_runner(
+        exchanges, history_candles=CANDLES, trade_columns="on", audits=NoAudits()
+    ) as runner:
+        closes = Closes(runner, began_ms=NOW_MS, now_ms=NOW_MS)
+        for place in range(1, 7):
+            closes.go_to(NOW_MS + place * 15 * MINUTE_MS)
+            await closes.all()
+            windows.append(closes.asked()["klines"] - 2 * EACH)  # beside those of the bases
+            documents = {each: await runner.document(each) for each in Timeframe}
+            assert {each["as_of"] for each in documents.values()} == {closes.now_ms}
+            for timeframe, document in documents.items():
+                check(exchanges, document, timeframe, least=0 if place < 6 else None)
+            told = (
+                shown(market["rows"]) for each in documents.values() for market in each["markets"]
+            )
+            rows.append(sum(map(len, told)))
+    assert windows == [6, 6, 6, 6, len(OFFERED) * EACH - 24, 0]
+    assert rows[:5] == sorted(set(rows[:5])) and rows[5] >= rows[4]
 
 
 async def test_a_single_timeframe_is_filled_too(
