@@ -1,6 +1,5 @@
 """The facade's part of a process that asks exchanges: it keeps rows of their answers."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -15,13 +14,7 @@ async def keeping_answers(settings: Settings, store: HotStore) -> AsyncIterator[
     if not settings.facade:
         yield None
         return
-    from facade.hearing import Hearing
-    from facade.kept_rows import KeptRows
+    from facade.hearing import hearing
 
-    hearing, stop = Hearing(KeptRows(store)), asyncio.Event()
-    running = asyncio.create_task(hearing.run(stop))
-    try:
-        yield hearing.note
-    finally:
-        stop.set()
-        await running
+    async with hearing(store) as found:
+        yield found.note

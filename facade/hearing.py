@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections import deque
-from typing import Final
+from collections.abc import AsyncIterator, Iterable
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -12,11 +13,11 @@ from facade.kept_rows import KeptRows
 from facade.told_rows import KEPT_ENDPOINTS, ToldRow
 from logging_setup import OutageLog
 from market.markets import Exchange
-from stores.hot.store import StoreUnavailable
+from stores.hot.store import HotStore, StoreUnavailable
 from timing.backoff import stop_or, stop_or_done
 from venues.venue import Endpoint, Request
 
-_MOST_WAITING: Final = 4_000  # answers, while the store is away; the oldest are left out then
+_MOST_BYTES: Final = 32 * 2**20  # of answers that wait; the oldest are left out above it
 _PAUSE_S: Final = 1.0  # in which more come, which are kept together
 _SLOW_S: Final = 5.0  # while the store is away
 _LAST_S: Final = 1.0  # when the process ends
@@ -24,19 +25,35 @@ _LAST_S: Final = 1.0  # when the process ends
 log = structlog.get_logger(__name__)
 
 
+class Heard(NamedTuple):
+    """A successful answer; `symbol`: of which contract, None for all."""
+
+    exchange: Exchange
+    endpoint: Endpoint
+    symbol: str | None
+    body: bytes
+
+
 class Hearing:
     """`note` takes answers and never waits; `run` keeps their rows until it is stopped."""
 
     def __init__(self, kept: KeptRows) -> None:
         self._kept = kept
-        self._waiting: deque[tuple[Request, bytes]] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[Heard] = deque()
+        self._bytes = 0
         self._came = asyncio.Event()
         self._outage = OutageLog(log, "facade_rows_wait", "facade_rows_kept_again")
 
     def note(self, request: Request, body: bytes) -> None:
-        """The body of a successful answer."""
-        if request.endpoint in KEPT_ENDPOINTS:
-            self._waiting.append((request, body))
+        """The body of a successful answer to a request."""
+        self.hear(Heard(request.exchange, request.endpoint, request.symbol, body))
+
+    def hear(self, answer: Heard) -> None:
+        if answer.endpoint in KEPT_ENDPOINTS:
+            self._waiting.append(answer)
+            self._bytes += len(answer.body)
+            while self._bytes > _MOST_BYTES:
+                self._bytes -= len(self._waiting.popleft().body)
             self._came.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -51,37 +68,51 @@ class Hearing:
     async def flush(self) -> bool:
         """Keeps the rows of all that waits; whether the store took them."""
         self._came.clear()
-        answers = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        answers = list(self._waiting)
+        self._waiting.clear()
+        self._bytes = 0
         rows = await asyncio.to_thread(rows_of, answers)
         try:
             for (exchange, endpoint), told in rows.items():
                 await self._kept.add(exchange, endpoint, told)
         except StoreUnavailable as error:
             self._outage.failed(error, waiting=len(answers))
-            self._waiting.extendleft(reversed(answers))
-            self._came.set()
+            later = list(self._waiting)
+            self._waiting.clear()
+            self._bytes = 0
+            for answer in (*answers, *later):
+                self.hear(answer)
             return False
         self._outage.recovered()
         return True
 
 
-def rows_of(
-    answers: list[tuple[Request, bytes]],
-) -> dict[tuple[Exchange, Endpoint], list[ToldRow]]:
+@contextlib.asynccontextmanager
+async def hearing(store: HotStore) -> AsyncIterator[Hearing]:
+    """One that runs, and keeps what it has taken at the end."""
+    found, stop = Hearing(KeptRows(store)), asyncio.Event()
+    running = asyncio.create_task(found.run(stop))
+    try:
+        yield found
+    finally:
+        stop.set()
+        await running
+
+
+def rows_of(answers: Iterable[Heard]) -> dict[tuple[Exchange, Endpoint], list[ToldRow]]:
     """The rows of answers; one in another form than is known has none."""
     found: dict[tuple[Exchange, Endpoint], list[ToldRow]] = {}
-    for request, body in answers:
-        read = FACADES[request.exchange].read_rows[request.endpoint]
+    for exchange, endpoint, symbol, body in answers:
         try:
-            rows = list(read(body, request.symbol))
+            rows = list(FACADES[exchange].read_rows[endpoint](body, symbol))
         except (ValueError, LookupError, RecursionError) as error:
             log.warning(
                 "facade_rows_unreadable",
-                exchange=request.exchange,
-                endpoint=request.endpoint,
-                market=request.symbol,
+                exchange=exchange,
+                endpoint=endpoint,
+                market=symbol,
                 error=str(error)[:200],
             )
             continue
-        found.setdefault((request.exchange, request.endpoint), []).extend(rows)
+        found.setdefault((exchange, endpoint), []).extend(rows)
     return found

@@ -5,25 +5,44 @@ writes only where it still is what was read: rows that another process added mea
 in, so that none is lost. A row that was told in two ways is none.
 """
 
+import asyncio
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import structlog
 from isal import isal_zlib
 
 from facade.told_rows import ToldRow
 from market.markets import Exchange
-from market.timeframes import DAY_MS
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from stores.hot.replies import list_of, whole_number
 from stores.hot.store import HotStore
 from venues.venue import Endpoint
 
-# Of an endpoint: the span of time in one value, and for how long it is kept after it was written.
-SPAN_MS: Final = {Endpoint.OPEN_INTEREST: DAY_MS, Endpoint.FUNDING: 30 * DAY_MS}
-_KEPT_MS: Final = {Endpoint.OPEN_INTEREST: 31 * DAY_MS, Endpoint.FUNDING: 150 * DAY_MS}
+
+class _Grid(NamedTuple):
+    """Rows at multiples of `step_ms` that are on no longer grid: the span of time in one value, and
+    for how long it is kept after it was written."""
+
+    step_ms: int
+    span_ms: int
+    kept_ms: int
+
+
+# The longest grid first. Exchanges tell 500 snapshots of a grid at most, so those that are on a
+# short one alone are of no use sooner: a month of a market takes 1800 rows instead of 9000.
+_GRIDS: Final = {
+    Endpoint.OPEN_INTEREST: (
+        _Grid(HOUR_MS, 8 * DAY_MS, 31 * DAY_MS),
+        _Grid(30 * MINUTE_MS, 4 * DAY_MS, 11 * DAY_MS),
+        _Grid(15 * MINUTE_MS, 2 * DAY_MS, 6 * DAY_MS),
+        _Grid(1, 12 * HOUR_MS, 60 * HOUR_MS),
+    ),
+    Endpoint.FUNDING: (_Grid(1, 30 * DAY_MS, 150 * DAY_MS),),
+}
 _AT_ONCE: Final = 64  # values in one command: about a megabyte
 _STAMP: Final = 16  # characters that begin each value, another one at each write
 _TRIES: Final = 5
@@ -59,11 +78,13 @@ class _Place:
     exchange: Exchange
     endpoint: Endpoint
     native: str
+    grid: _Grid
     span: int
 
     @property
     def key(self) -> str:
-        return f"facade:rows:{self.exchange}:{self.endpoint}:{self.native}:{self.span}"
+        where = f"{self.exchange}:{self.endpoint}:{self.native}"
+        return f"facade:rows:{where}:{self.grid.step_ms}:{self.span}"
 
 
 class KeptRows:
@@ -72,13 +93,20 @@ class KeptRows:
     def __init__(self, store: HotStore) -> None:
         self._store = store
         self._write = store.script("facade_rows", _WRITE)
+        self._newest_ms: dict[tuple[Exchange, Endpoint], int] = {}
 
     async def add(self, exchange: Exchange, endpoint: Endpoint, rows: Iterable[ToldRow]) -> None:
-        """Keeps rows beside those that are there."""
+        """Keeps rows beside those that are there, but for what is much older than the newest."""
+        told, where = list(rows), (exchange, endpoint)
+        newest_ms = max((row.time_ms for row in told), default=0)
+        self._newest_ms[where] = newest_ms = max(newest_ms, self._newest_ms.get(where, 0))
         by_place: dict[_Place, Rows] = {}
-        for row in rows:
-            span = row.time_ms // SPAN_MS[endpoint]
-            place = _Place(exchange, endpoint, row.native, span)
+        for row in told:
+            grid = next(each for each in _GRIDS[endpoint] if row.time_ms % each.step_ms == 0)
+            if row.time_ms <= newest_ms - grid.kept_ms:
+                continue
+            span = row.time_ms // grid.span_ms
+            place = _Place(exchange, endpoint, row.native, grid, span)
             _put(by_place.setdefault(place, {}), row.place, row.text)
         places = list(by_place)
         for at in range(0, len(places), _AT_ONCE):
@@ -96,17 +124,7 @@ class KeptRows:
         """What was not written, because another process wrote it meanwhile."""
         places = list(wanted)
         stored = await self._store.execute("MGET", *(place.key for place in places))
-        words: list[str | bytes | int] = []
-        changed: list[_Place] = []
-        for place, value in zip(places, stored, strict=True):
-            known = _decoded(value)
-            merged = dict(known)
-            for where, text in wanted[place].items():
-                _put(merged, where, text)
-            if merged != known:
-                changed.append(place)
-                stamp = value[:_STAMP] if isinstance(value, bytes) else b""
-                words += [stamp, _encoded(merged), _KEPT_MS[place.endpoint]]
+        changed, words = await asyncio.to_thread(_merged, wanted, stored)
         if not changed:
             return {}
         written = await self._write.run(
@@ -119,25 +137,62 @@ class KeptRows:
         }
 
     async def read(
-        self, exchange: Exchange, endpoint: Endpoint, native: str, first_ms: int, last_ms: int
+        self,
+        exchange: Exchange,
+        endpoint: Endpoint,
+        native: str,
+        first_ms: int,
+        last_ms: int,
+        *,
+        step_ms: int = 1,
     ) -> list[ToldRow]:
-        """The rows from `first_ms` to `last_ms`, both included, ascending; none of those that were
-        told in two ways."""
-        span_ms = SPAN_MS[endpoint]
+        """The rows from `first_ms` to `last_ms`, both included, that lie on a grid, ascending; none
+        of those that were told in two ways."""
         places = [
-            _Place(exchange, endpoint, native, span)
-            for span in range(first_ms // span_ms, last_ms // span_ms + 1)
+            _Place(exchange, endpoint, native, grid, span)
+            for grid in _grids_of(endpoint, step_ms)
+            for span in range(first_ms // grid.span_ms, last_ms // grid.span_ms + 1)
         ]
-        found: list[ToldRow] = []
+        stored: list[object] = []
         for at in range(0, len(places), _AT_ONCE):
             keys = [place.key for place in places[at : at + _AT_ONCE]]
-            for value in await self._store.execute("MGET", *keys):
-                found += [
-                    ToldRow(native, time_ms, text, name)
-                    for (time_ms, name), text in sorted(_decoded(value).items())
-                    if first_ms <= time_ms <= last_ms and text != _DISPUTED
-                ]
-        return found
+            stored += await self._store.execute("MGET", *keys)
+        rows = await asyncio.to_thread(_united, stored)
+        return [
+            ToldRow(native, time_ms, text, name)
+            for (time_ms, name), text in rows
+            if first_ms <= time_ms <= last_ms and text != _DISPUTED and time_ms % step_ms == 0
+        ]
+
+
+def _grids_of(endpoint: Endpoint, step_ms: int) -> Iterator[_Grid]:
+    """Those that have rows at multiples of `step_ms`."""
+    for grid in _GRIDS[endpoint]:
+        yield grid
+        if step_ms % grid.step_ms == 0:
+            return  # the others have what is on no longer grid
+
+
+def _merged(
+    wanted: Mapping[_Place, Rows], stored: Sequence[object]
+) -> tuple[list[_Place], list[str | bytes | int]]:
+    """The values that change, and the arguments of the script that writes them."""
+    words: list[str | bytes | int] = []
+    changed: list[_Place] = []
+    for (place, rows), value in zip(wanted.items(), stored, strict=True):
+        known = _decoded(value)
+        merged = dict(known)
+        for where, text in rows.items():
+            _put(merged, where, text)
+        if merged != known:
+            changed.append(place)
+            stamp = value[:_STAMP] if isinstance(value, bytes) else b""
+            words += [stamp, _encoded(merged), place.grid.kept_ms]
+    return changed, words
+
+
+def _united(values: Iterable[object]) -> list[tuple[tuple[int, str], str]]:
+    return sorted(item for value in values for item in _decoded(value).items())
 
 
 def _put(rows: Rows, where: tuple[int, str], text: str) -> None:

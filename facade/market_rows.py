@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from math import ulp
 from typing import Any, Final
 
 import orjson
 
-# float64 recovers so many digits of any decimal (DBL_DIG of IEEE 754).
-EXACT_DIGITS: Final = 15
-# Fewer values of a column do not show how many decimals the exchange tells: one in ten ends with a
-# zero, which the shortest form leaves out.
-LEAST_VALUES: Final = 30
+# A decimal of more digits than a float64 tells apart mostly shows 16 or 17 of them, and one of ten
+# of them has so many by chance: a text of n digits is evidence of 16 - n that it is whole.
+_MOST_DIGITS: Final = 16
+_EVIDENCE: Final = 10
+_MARKETS: Final = b',"markets":['
 _ROWS: Final = b',"rows":['
 NULL: Final = "null"
 
@@ -33,38 +34,43 @@ class MarketRows:
     @cached_property
     def _decimals(self) -> list[int | None]:
         """How many decimals the exchange tells, by column; None where its values do not show it."""
-        found: list[int | None] = []
-        for column in zip(*self.cells, strict=True):
-            known = [text for text in column if text != NULL]
-            most = max((len(text.partition(".")[2]) for text in known), default=0)
-            found.append(most if len(known) >= LEAST_VALUES else None)
-        return found
+        return [_decimals_of(set(column)) for column in zip(*self.cells, strict=True)]
 
     def is_exact(self, line: int, columns: Sequence[int]) -> bool:
         """Whether the texts of these columns of a row are what the exchange told, as decimals.
 
-        A decimal of at most 15 digits is what its float64 shows in its shortest form. How many the
-        exchange has told, trailing zeros included, is shown by the whole column.
+        They are if decimals of as many places lie further apart there than float64 numbers do: then
+        no other one has the same float64. How many places the exchange tells, trailing zeros
+        included, is shown by the whole column.
         """
         row, decimals = self.cells[line], self._decimals
         for column in columns:
             text, most = row[column], decimals[column]
-            if text == NULL or most is None:
-                return False
-            whole = text.partition(".")[0].lstrip("-")
-            if (0 if whole == "0" else len(whole)) + most > EXACT_DIGITS:
+            if text == "0":  # no other decimal is read as zero
+                continue
+            if text == NULL or most is None or ulp(float(text)) * 10.0**most >= 1:
                 return False
         return True
 
 
-def market_rows(document: bytes) -> MarketRows | None:
-    """Of a document that was filtered to one market; None if it has none, or no rows."""
+def _decimals_of(texts: set[str]) -> int | None:
+    known = texts - {NULL, "0"}
+    digits = (len(text.replace(".", "").lstrip("-0")) for text in known)
+    if sum(max(0, _MOST_DIGITS - each) for each in digits) < _EVIDENCE:
+        return None
+    return max(len(text.partition(".")[2]) for text in known)
+
+
+def market_rows(document: bytes, exchange: str, symbol: str) -> MarketRows | None:
+    """Of a document that was filtered to this market; None if it has no rows of it."""
     begin = document.find(_ROWS)
     if begin < 0:
         return None
-    markets = document.index(b',"markets":[')
+    markets = document.index(_MARKETS)
     header: dict[str, Any] = orjson.loads(document[:markets] + b"}")
-    head: dict[str, Any] = orjson.loads(document[markets + len(b',"markets":[') : begin] + b"}")
+    head: dict[str, Any] = orjson.loads(document[markets + len(_MARKETS) : begin] + b"}")
+    if (head["exchange"], head["symbol"]) != (exchange, symbol):
+        return None
     end = document.index(b"]}", begin)
     text = document[begin + len(_ROWS) : end].decode("ascii")
     if not text:

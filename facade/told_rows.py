@@ -22,7 +22,9 @@ class ToldRow:
 
     @classmethod
     def of(cls, native: str, time_ms: int, raw: msgspec.Raw, name: str = "") -> "ToldRow":
-        """Of a row's JSON, on one line."""
+        """Of a row's JSON, on one line. Raises ValueError for a name that is no plain word."""
+        if name and not (name.isascii() and name.isalnum()):
+            raise ValueError(f"{name[:40]!r} is no name of a row")
         return cls(native, time_ms, msgspec.json.format(bytes(raw), indent=-1).decode(), name)
 
     @property

@@ -1,18 +1,21 @@
 """The types that an exchange's file fills in: its public paths, and the form of its errors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from facade.candle_questions import CandleQuestion
+from facade.history_questions import FundingQuestion, InterestQuestion
 from facade.market_rows import MarketRows
 from facade.told_rows import RowReader
 from market.markets import Exchange
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from venues.venue import Endpoint
 
 # What answers a path from the cache (facade/answers): nothing else has all fields of its rows.
 Answerer = Literal["klines", "open_interest", "funding", "time"]
 Query = Mapping[str, str]  # what a caller asks with, each parameter once
+Q = TypeVar("Q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +42,36 @@ class CandleForm:
     """Candles as the exchange tells them.
 
     `columns`: the columns of a document whose texts an answer has. `asked`: what a query means,
-    None where the exchange alone knows or would refuse it. `told`: the body of the answer, from
-    rows, the lines of them that are told (ascending), the question, and the exchange's time.
+    None where the exchange alone knows or would refuse it. `told`: the body of the answer without
+    its closing, from rows, the lines of them that are told (ascending), and the question.
+    `newest`: the newest open time in a body of the exchange. Raises ValueError or LookupError.
     """
 
     columns: tuple[str, ...]
     asked: Callable[[Query], CandleQuestion | None]
-    told: Callable[[MarketRows, range, CandleQuestion, int], bytes]
+    told: Callable[[MarketRows, range, CandleQuestion], bytes]
+    newest: Callable[[bytes], int]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryForm(Generic[Q]):
+    """Kept rows as the exchange tells them.
+
+    `asked`: what a query means, None where the exchange alone knows or would refuse it. `told`: the
+    body of the answer without its closing, from the texts of rows, ascending, and the symbol.
+    """
+
+    asked: Callable[[Query], Q | None]
+    told: Callable[[Sequence[str], str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeForm:
+    """The exchange's time as it tells it. `told`: the body of an answer without its closing.
+    `read`: the time in any body of the exchange, None if it has none."""
+
+    told: Callable[[int], bytes]
+    read: Callable[[bytes], int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +80,10 @@ class FacadeVenue:
 
     `paths`: by path. `error`: the body of an error as the exchange writes it, from an HTTP status
     and a text; and the HTTP status that it is sent with. `signing`: parameters that only signed
-    requests have. `key_headers`: header fields that carry keys (lower case, prefixes). `candles`:
-    the form of its candles. `read_rows`: the rows of answers of an endpoint that are kept as they
-    came.
+    requests have. `key_headers`: header fields that carry keys (lower case, prefixes). `candles`,
+    `interest`, `funding`, `time`: the forms of what is answered from the cache. `closing`: what
+    ends each body, by the exchange's time; `unclosed`: a body without it, None for an error.
+    `read_rows`: the rows of answers of an endpoint that are kept as they came.
     """
 
     exchange: Exchange
@@ -65,6 +92,11 @@ class FacadeVenue:
     signing: frozenset[str]
     key_headers: tuple[str, ...]
     candles: CandleForm
+    interest: HistoryForm[InterestQuestion]
+    funding: HistoryForm[FundingQuestion]
+    time: TimeForm
+    closing: Callable[[int], bytes]
+    unclosed: Callable[[bytes], bytes | None]
     read_rows: Mapping[Endpoint, RowReader]
 
 
@@ -107,6 +139,54 @@ def whole_number(text: str, most: int) -> int | None:
     return number if number <= most else None
 
 
-def time_or_none(text: str | None) -> int | None:
-    """A parameter that is a time in UTC ms; None where it is absent or none that can be."""
-    return None if text is None else whole_number(text, 10**14)
+class Unclear(ValueError):
+    """A parameter of which the exchange alone knows what it means."""
+
+
+def limit_of(query: Query, usual: int, most: int) -> int:
+    """The parameter `limit`, `usual` without it. Raises Unclear unless it is from 1 to `most`."""
+    limit = whole_number(query.get("limit", str(usual)), most)
+    if not limit:
+        raise Unclear("limit")
+    return limit
+
+
+def bounds_of(query: Query, first: str, last: str) -> tuple[int | None, int | None]:
+    """Two parameters that are times in UTC ms, None where one is absent. Raises Unclear."""
+    return _time(query, first), _time(query, last)
+
+
+def _time(query: Query, name: str) -> int | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    time_ms = whole_number(text, 10**14)
+    if time_ms is None:
+        raise Unclear(name)
+    return time_ms
+
+
+def clear(read: Callable[[Query], Q | None]) -> Callable[[Query], Q | None]:
+    """As `read`, None where that raises Unclear."""
+
+    def asked(query: Query) -> Q | None:
+        try:
+            return read(query)
+        except Unclear:
+            return None
+
+    return asked
+
+
+_UNITS_MS: Final = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+
+
+def grid_lengths(periods: Mapping[str, str]) -> dict[str, int]:
+    """The lengths of those periods that divide a day, by the exchange's word; `periods`: its words
+    by ours (5m, 1h)."""
+    lengths = {
+        theirs: int(ours[:-1]) * _UNITS_MS[ours[-1]]
+        for ours, theirs in periods.items()
+        if ours[-1] in _UNITS_MS
+    }
+    return {word: length for word, length in lengths.items() if DAY_MS % length == 0}

@@ -26,7 +26,7 @@ from api.documents.shared_call import SharedCall, retrieve_exception
 from api.documents.unknown_symbols import similar_symbols
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.chunked_text import ChunkedText, ChunksDamaged
-from documents.text import DocumentError, DocumentText, FilteredSize
+from documents.text import DocumentError, DocumentFilter, DocumentText, FilteredSize
 from logging_setup import OutageLog
 from stores.hot.store import StoreUnavailable
 
@@ -185,6 +185,18 @@ class DocumentCache:
             holding.exchange(self.buffers(document, query, coding, body), checked=False)
         return body
 
+    async def one_market(self, document: CachedDocument, exchange: str, symbol: str) -> bytes:
+        """The document's JSON with this market alone, which is not kept. Raises DocumentError or
+        DamagedDocument."""
+        where = DocumentFilter(frozenset((exchange,)), frozenset((symbol,)))
+        async with self._derived.turns:
+            chunked = await self._all_chunks(document)
+            parts = await self._made_of(chunked, document, ChunkedText.filtered, where)
+            if parts is None:
+                text = await self._text(document)
+                parts = await self._derived.run(text.filtered, where)
+        return b"".join(parts)
+
     def _stored_buffer(self, document: CachedDocument) -> Buffers:
         """The stored bytes, with size 0 for a current version: no reader keeps it in memory."""
         is_current = self._documents.get(document.meta.name) is document
@@ -262,7 +274,16 @@ class DocumentCache:
     async def _chunks(self, document: CachedDocument) -> ChunkedText | None:
         """The document by its chunks; None if it has none, or if its whole text is the better way:
         it is in memory, or slices have inflated as much as it has."""
-        if document.stored.stored_chunks is None or self._derived.cached(_text_key(document)):
+        if self._derived.cached(_text_key(document)):
+            return None
+        chunked = await self._all_chunks(document)
+        if chunked is None or chunked.inflated_bytes > document.meta.json_bytes:
+            return None
+        return chunked
+
+    async def _all_chunks(self, document: CachedDocument) -> ChunkedText | None:
+        """The document by its chunks; None if it has none."""
+        if document.stored.stored_chunks is None:
             return None
 
         async def make() -> tuple[ChunkedText | Literal[False], int]:
@@ -270,16 +291,21 @@ class DocumentCache:
             return chunked, chunked.index.memory_bytes if chunked else 0
 
         key = (document.meta.name, document.etag_base, b"", "chunks")
-        chunked = await self._derived.get(key, make)
-        if not chunked or chunked.inflated_bytes > document.meta.json_bytes:
-            return None
-        return chunked
+        return await self._derived.get(key, make) or None
 
     async def _from_chunks(
         self, document: CachedDocument, work: Callable[..., T], *arguments: object
     ) -> T | None:
         """What `work` makes of the document's chunks; None if the text is to be used instead."""
-        chunked = await self._chunks(document)
+        return await self._made_of(await self._chunks(document), document, work, *arguments)
+
+    async def _made_of(
+        self,
+        chunked: ChunkedText | None,
+        document: CachedDocument,
+        work: Callable[..., T],
+        *arguments: object,
+    ) -> T | None:
         if chunked is None:
             return None
         try:

@@ -3,7 +3,8 @@
 Source: the exchange's public API documentation as of autumn 2026, and logs that others published.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Final
 
@@ -11,22 +12,28 @@ import msgspec
 import orjson
 
 from facade.candle_questions import CandleQuestion, Keeps
+from facade.history_questions import FundingQuestion, InterestQuestion
 from facade.market_rows import MarketRows
 from facade.told_rows import ToldRow
 from facade.venue import (
     CandleForm,
     FacadeVenue,
+    HistoryForm,
     PublicPath,
     Query,
+    TimeForm,
     always,
+    bounds_of,
     by_limit,
+    clear,
+    grid_lengths,
+    limit_of,
     of_one_or_all,
     table,
-    time_or_none,
-    whole_number,
 )
 from market.markets import Exchange
-from market.timeframes import Timeframe
+from market.timeframes import DAY_MS
+from venues import VENUES
 from venues.venue import Endpoint
 
 _WINDOW: Final = frozenset(("startTime", "endTime", "limit"))
@@ -181,19 +188,19 @@ _USUAL_CANDLES: Final = 500
 _MOST_CANDLES: Final = 1500
 
 
+_LENGTHS: Final = grid_lengths(VENUES[Exchange.BINANCE].table(Endpoint.KLINES).periods)
+
+
 def _asked_candles(query: Query) -> CandleQuestion | None:
     """Both bounds count by the open time. Which rows are told where more than `limit` lie between
     two bounds, nobody has said."""
-    limit = whole_number(query.get("limit", str(_USUAL_CANDLES)), _MOST_CANDLES)
-    first, last = query.get("startTime"), query.get("endTime")
-    first_ms, last_ms = time_or_none(first), time_or_none(last)
-    interval = query.get("interval", "")
-    if not limit or interval not in set(Timeframe):
+    limit = limit_of(query, _USUAL_CANDLES, _MOST_CANDLES)
+    first_ms, last_ms = bounds_of(query, "startTime", "endTime")
+    step_ms = _LENGTHS.get(query.get("interval", ""))
+    if step_ms is None:
         return None
-    if (first is not None and first_ms is None) or (last is not None and last_ms is None):
-        return None
-    keeps = Keeps.NEWEST if first is None else Keeps.OLDEST if last is None else Keeps.UNKNOWN
-    return CandleQuestion(query.get("symbol", ""), interval, limit, keeps, first_ms, last_ms)
+    keeps = Keeps.NEWEST if first_ms is None else Keeps.OLDEST if last_ms is None else Keeps.UNKNOWN
+    return CandleQuestion(query.get("symbol", ""), step_ms, limit, keeps, first_ms, last_ms)
 
 
 _OF_A_CANDLE: Final = (
@@ -202,7 +209,7 @@ _OF_A_CANDLE: Final = (
 )
 
 
-def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion, now_ms: int) -> bytes:
+def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion) -> bytes:
     """[[1786816800000,"63043.40","63083.00","63011.60","63026.30","1116.068",1786820399999,
     "70342488.01700",16911,"460.737","29038581.72240","0"],...]; its last field means nothing."""
     places = [rows.columns.index(name) for name in _OF_A_CANDLE]
@@ -215,7 +222,63 @@ def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion, now_
             f'[{opened},"{o}","{h}","{l}","{c}","{volume}",{opened + length_ms},"{turnover}"'
             f',{trades},"{bought}","{paid}","0"]'
         )
-    return f"[{','.join(told)}]".encode()
+    return _list(told, question.symbol)
+
+
+def _list(rows: Sequence[str], symbol: str) -> bytes:
+    return f"[{','.join(rows)}]".encode()
+
+
+def _newest_candle(body: bytes) -> int:
+    """The last one's."""
+    return int(body[body.rindex(b"[") + 1 :].partition(b",")[0])
+
+
+_USUAL_INTEREST: Final = 30
+_MOST_INTEREST: Final = 500
+_INTEREST_KEPT_MS: Final = 30 * DAY_MS
+_INTEREST_LENGTHS: Final = grid_lengths(
+    VENUES[Exchange.BINANCE].table(Endpoint.OPEN_INTEREST).periods
+)
+
+
+def _asked_interest(query: Query) -> InterestQuestion | None:
+    """Which rows one bound alone means, and whether a row of that very instant is told, nobody has
+    said."""
+    limit = limit_of(query, _USUAL_INTEREST, _MOST_INTEREST)
+    first_ms, last_ms = bounds_of(query, "startTime", "endTime")
+    step_ms = _INTEREST_LENGTHS.get(query.get("period", ""))
+    if step_ms is None or (first_ms is None) != (last_ms is None):
+        return None
+    if (
+        first_ms is not None
+        and last_ms is not None
+        and not (first_ms % step_ms and last_ms % step_ms)
+    ):
+        return None
+    symbol = query.get("symbol", "")
+    return InterestQuestion(symbol, step_ms, limit, first_ms, last_ms, kept_ms=_INTEREST_KEPT_MS)
+
+
+_MOST_FUNDING: Final = 1000
+
+
+def _asked_funding(query: Query) -> FundingQuestion | None:
+    """How many rows are told without a limit and a beginning, is disputed. Which rows an end alone
+    means, nobody has said."""
+    first_ms, last_ms = bounds_of(query, "startTime", "endTime")
+    if first_ms is None and (last_ms is not None or "limit" not in query):
+        return None
+    limit = limit_of(query, 100, _MOST_FUNDING)
+    return FundingQuestion(query.get("symbol", ""), limit, first_ms, last_ms, forward=True)
+
+
+_SERVER_TIME: Final = re.compile(rb'{"serverTime":([0-9]{13})}')
+
+
+def _read_time(body: bytes) -> int | None:
+    found = _SERVER_TIME.fullmatch(body)
+    return int(found[1]) if found else None
 
 
 class _Interest(msgspec.Struct):
@@ -266,6 +329,11 @@ FACADE: Final = FacadeVenue(
     error=_error,
     signing=frozenset(("signature", "timestamp", "recvWindow", "listenKey", "apiKey")),
     key_headers=("x-mbx-apikey",),
-    candles=CandleForm(columns=_OF_A_CANDLE, asked=_asked_candles, told=_told_candles),
+    candles=CandleForm(_OF_A_CANDLE, clear(_asked_candles), _told_candles, _newest_candle),
+    interest=HistoryForm(clear(_asked_interest), _list),
+    funding=HistoryForm(clear(_asked_funding), _list),
+    time=TimeForm(lambda now_ms: b'{"serverTime":%d}' % now_ms, _read_time),
+    closing=lambda _: b"",
+    unclosed=lambda body: body,
     read_rows={Endpoint.OPEN_INTEREST: _interest_rows, Endpoint.FUNDING: _funding_rows},
 )

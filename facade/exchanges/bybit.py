@@ -3,28 +3,34 @@
 Source: the exchange's public API documentation as of autumn 2026, and logs that others published.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 import orjson
 
 from facade.candle_questions import CandleQuestion, Keeps
+from facade.history_questions import FundingQuestion, InterestQuestion
 from facade.market_rows import MarketRows
 from facade.told_rows import ToldRow
 from facade.venue import (
     Answerer,
     CandleForm,
     FacadeVenue,
+    HistoryForm,
     PublicPath,
     Query,
+    TimeForm,
     always,
+    bounds_of,
+    clear,
+    grid_lengths,
+    limit_of,
     table,
-    time_or_none,
-    whole_number,
 )
 from market.markets import Exchange
-from market.timeframes import Timeframe
+from market.timeframes import HOUR_MS
 from venues import VENUES
 from venues.venue import Endpoint
 
@@ -79,47 +85,120 @@ _PATHS: Final = tuple(
     )
     for name, parameters, ttl_s, answerer in _ROWS
 )
+_LINEAR: Final = "linear"
 _USUAL_CANDLES: Final = 200
 _MOST_CANDLES: Final = 1000
 _OF_A_CANDLE: Final = ("open", "high", "low", "close", "volume", "turnover")
-_TIMEFRAMES: Final = {
-    theirs: Timeframe(ours)
-    for ours, theirs in VENUES[Exchange.BYBIT].table(Endpoint.KLINES).periods.items()
-    if ours in set(Timeframe)
-}
+_LENGTHS: Final = grid_lengths(VENUES[Exchange.BYBIT].table(Endpoint.KLINES).periods)
 
 
 def _asked_candles(query: Query) -> CandleQuestion | None:
     """A start within a candle begins with that candle."""
-    limit = whole_number(query.get("limit", str(_USUAL_CANDLES)), _MOST_CANDLES)
-    first, last = query.get("start"), query.get("end")
-    first_ms, last_ms = time_or_none(first), time_or_none(last)
-    timeframe = _TIMEFRAMES.get(query.get("interval", ""))
-    if not limit or timeframe is None or query.get("category", "linear") != "linear":
+    limit = limit_of(query, _USUAL_CANDLES, _MOST_CANDLES)
+    first_ms, last_ms = bounds_of(query, "start", "end")
+    step_ms = _LENGTHS.get(query.get("interval", ""))
+    if step_ms is None or query.get("category", _LINEAR) != _LINEAR:
         return None
-    if (first is not None and first_ms is None) or (last is not None and last_ms is None):
-        return None
-    keeps = Keeps.OLDEST if first is not None and last is None else Keeps.NEWEST
+    keeps = Keeps.OLDEST if first_ms is not None and last_ms is None else Keeps.NEWEST
     if first_ms is not None:
-        first_ms = timeframe.floor(first_ms)
-    return CandleQuestion(query.get("symbol", ""), timeframe, limit, keeps, first_ms, last_ms)
+        first_ms -= first_ms % step_ms
+    return CandleQuestion(query.get("symbol", ""), step_ms, limit, keeps, first_ms, last_ms)
 
 
-def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion, now_ms: int) -> bytes:
+def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion) -> bytes:
     """{"retCode":0,"retMsg":"OK","result":{"category":"linear","symbol":"BTCUSDT","list":
     [["1786820400000","63026.30","63083.00","63011.60","63026.30","1116.068","70342488.01"],...]},
     "retExtInfo":{},"time":1786820400123}, newest first."""
     places = [rows.columns.index(name) for name in _OF_A_CANDLE]
     told = []
-    for line in reversed(lines):
+    for line in lines:
         row = rows.cells[line]
         cells = '","'.join(row[place] for place in places)
         told.append(f'["{rows.times[line]}","{cells}"]')
-    return (
-        '{"retCode":0,"retMsg":"OK","result":{"category":"linear",'
-        f'"symbol":"{question.symbol}","list":[{",".join(told)}]}},'
-        f'"retExtInfo":{{}},"time":{now_ms}}}'
-    ).encode()
+    return _of_symbol(told, question.symbol)
+
+
+def _of_symbol(rows: Sequence[str], symbol: str, more: str = "") -> bytes:
+    newest_first = ",".join(reversed(rows))
+    name = orjson.dumps(symbol).decode()
+    return _success(f'"symbol":{name},"category":"{_LINEAR}","list":[{newest_first}]{more}')
+
+
+def _success(result: str) -> bytes:
+    """An answer without its time."""
+    return f'{{"retCode":0,"retMsg":"OK","result":{{{result}}},"retExtInfo":{{}}'.encode()
+
+
+_CLOSING: Final = re.compile(rb',"time":([0-9]{13})}')
+
+
+def _closing(now_ms: int) -> bytes:
+    return b',"time":%d}' % now_ms
+
+
+def _unclosed(body: bytes) -> bytes | None:
+    begin = body.rfind(b',"time":')
+    is_success = begin > 0 and body.startswith(b'{"retCode":0,')
+    return body[:begin] if is_success and _CLOSING.fullmatch(body, begin) else None
+
+
+def _read_time(body: bytes) -> int | None:
+    found = _CLOSING.fullmatch(body, max(0, body.rfind(b',"time":')))
+    return int(found[1]) if found else None
+
+
+def _told_time(now_ms: int) -> bytes:
+    return _success(f'"timeSecond":"{now_ms // 1000}","timeNano":"{now_ms * 1_000_000}"')
+
+
+def _newest_candle(body: bytes) -> int:
+    """The first one's."""
+    begin = body.index(_FIRST_CANDLE) + len(_FIRST_CANDLE)
+    return int(body[begin : body.index(b'"', begin)])
+
+
+_FIRST_CANDLE: Final = b'"list":[["'
+_USUAL_INTEREST: Final = 50
+_MOST_INTEREST: Final = 200
+_INTEREST_LENGTHS: Final = grid_lengths(
+    VENUES[Exchange.BYBIT].table(Endpoint.OPEN_INTEREST).periods
+)
+
+
+def _asked_interest(query: Query) -> InterestQuestion | None:
+    """An answer with as many rows as it may have ends with a cursor, which only the exchange can
+    make."""
+    limit = limit_of(query, _USUAL_INTEREST, _MOST_INTEREST)
+    first_ms, last_ms = bounds_of(query, "startTime", "endTime")
+    step_ms = _INTEREST_LENGTHS.get(query.get("intervalTime", ""))
+    if step_ms is None or query.get("category") != _LINEAR or "cursor" in query:
+        return None
+    symbol = query.get("symbol", "")
+    return InterestQuestion(symbol, step_ms, limit, first_ms, last_ms, has_pages=True)
+
+
+def _told_interest(rows: Sequence[str], symbol: str) -> bytes:
+    """All rows that there are."""
+    return _of_symbol(rows, symbol, ',"nextPageCursor":""')
+
+
+_MOST_FUNDING: Final = 200
+
+
+def _asked_funding(query: Query) -> FundingQuestion | None:
+    """A beginning without an end is refused. Whether a settlement of that very instant, a full
+    hour, is told, nobody has said."""
+    limit = limit_of(query, _MOST_FUNDING, _MOST_FUNDING)
+    first_ms, last_ms = bounds_of(query, "startTime", "endTime")
+    if query.get("category") != _LINEAR:
+        return None
+    if first_ms is not None and (last_ms is None or first_ms % HOUR_MS == 0):
+        return None
+    return FundingQuestion(query.get("symbol", ""), limit, first_ms, last_ms, forward=False)
+
+
+def _told_funding(rows: Sequence[str], symbol: str) -> bytes:
+    return _success(f'"category":"{_LINEAR}","list":[{",".join(reversed(rows))}]')
 
 
 class _Interest(msgspec.Struct):
@@ -189,6 +268,11 @@ FACADE: Final = FacadeVenue(
     error=_error,
     signing=frozenset(("sign", "signature", "timestamp", "recv_window", "api_key", "apiKey")),
     key_headers=("x-bapi-",),
-    candles=CandleForm(columns=_OF_A_CANDLE, asked=_asked_candles, told=_told_candles),
+    candles=CandleForm(_OF_A_CANDLE, clear(_asked_candles), _told_candles, _newest_candle),
+    interest=HistoryForm(clear(_asked_interest), _told_interest),
+    funding=HistoryForm(clear(_asked_funding), _told_funding),
+    time=TimeForm(_told_time, _read_time),
+    closing=_closing,
+    unclosed=_unclosed,
     read_rows={Endpoint.OPEN_INTEREST: _interest_rows, Endpoint.FUNDING: _funding_rows},
 )

@@ -83,11 +83,13 @@ def told(facade: FacadeVenue, rows: MarketRows, query: dict[str, str], now_ms: i
     """The answer from the cache, None where it is left to the exchange."""
     form = facade.candles
     question = form.asked(query)
-    if question is None:
+    if question is None or question.step_ms != rows.interval_ms:
         return None
     columns = [rows.columns.index(name) for name in form.columns]
-    lines = answered_rows(rows, question, columns, now_ms=now_ms, forming_s=60)
-    return None if lines is None else orjson.loads(form.told(rows, lines, question, now_ms))
+    found = answered_rows(rows, question, columns, now_ms=now_ms, forming_s=60)
+    if found is None:
+        return None
+    return orjson.loads(form.told(rows, found.lines, question) + facade.closing(now_ms))
 
 
 @settings(max_examples=300, deadline=None)
@@ -119,8 +121,9 @@ def usual(now_ms: int, age_ms: int = 0) -> MarketRows:
     opened = [now_ms // STEP_MS * STEP_MS - back * STEP_MS for back in range(49, -1, -1)]
     candles = {
         each: [
-            *("63043.40", "63083.00", "63011.60", "63026.30", f"{number}.068", "70342488.01700"),
-            *("1", "1", str(number), "460.737", "29038581.72240"),
+            *("63043.40", "63083.00", "63011.60", "63026.30"),
+            *(f"{number}.068", f"7034{number}.01700"),
+            *("1", "1", str(number), "460.737", f"2903{number}.72240"),
         ]
         for number, each in enumerate(opened, 1000)
     }
@@ -166,7 +169,11 @@ def test_a_forming_candle_is_told_while_it_is_young() -> None:
     assert told(BINANCE, usual(NOW_MS, age_ms=12_000), query, NOW_MS) is not None
     later_ms = NOW_MS + 61_000
     assert told(BINANCE, usual(NOW_MS), query, later_ms) is None
-    closed = {**query, "endTime": str(NOW_MS - STEP_MS)}
+    # One that was read 12 s after its close may still change; those before it do not any more.
+    just_closed = {**query, "endTime": str(NOW_MS - STEP_MS)}
+    assert told(BINANCE, usual(NOW_MS), just_closed, NOW_MS + 59_000) is not None
+    assert told(BINANCE, usual(NOW_MS), just_closed, later_ms) is None
+    closed = {**query, "endTime": str(NOW_MS - 2 * STEP_MS)}
     assert told(BINANCE, usual(NOW_MS), closed, later_ms) is not None
 
 
@@ -191,7 +198,7 @@ def test_columns_that_are_null_are_left_to_the_exchange() -> None:
     assert answer["result"]["list"][0][0] == str(rows.times[-1])  # the newest first
     assert len(answer["result"]["list"]) == 50
     assert answer["result"]["list"][-1] == [
-        *(str(rows.times[0]), "63043.4", "63083", "63011.6", "63026.3", "1000.068", "70342488.017")
+        *(str(rows.times[0]), "63043.4", "63083", "63011.6", "63026.3", "1000.068", "70341000.017")
     ]
 
 
@@ -207,6 +214,39 @@ def test_a_start_within_a_candle_is_that_candles_at_one_exchange_and_the_nexts_a
     assert [row[0] for row in answer["result"]["list"]] == [
         str(each) for each in reversed(rows.times[-3:])
     ]
+
+
+@pytest.mark.parametrize(
+    ("largest", "decimals", "exact"),
+    [
+        ("9999999999", 5, True),  # 15 digits
+        ("44999999999", 5, True),  # 16, and no other of 5 decimals has the same float64
+        ("99999999999", 5, False),  # 16, and another may have
+        ("123456789012", 8, False),
+        ("0", 20, False),
+        ("0", 15, True),
+    ],
+)
+def test_numbers_of_too_many_digits_are_left_to_the_exchange(
+    largest: str, decimals: int, exact: bool
+) -> None:
+    opened = [NOW_MS // STEP_MS * STEP_MS - back * STEP_MS for back in range(40)]
+    parts = [str(7 * 10**decimals // (11 + place)).zfill(decimals) for place in range(40)]
+    turnovers = [f"{largest}.{part[-decimals:]}" for part in parts]
+    cells = dict(zip(opened, turnovers, strict=True))
+    candles = {each: [*["1.5"] * 5, text, *["1"] * 5] for each, text in cells.items()}
+    rows = ToldByExchange(candles, NOW_MS).document(NOW_MS, 40)
+    found = [rows.is_exact(line, [5]) for line in range(40)]
+    assert all(found) if exact else not any(found)
+    for time_ms, row in zip(rows.times, rows.cells, strict=True):
+        assert not exact or Decimal(row[5]) == Decimal(cells[time_ms])
+
+
+def test_few_numbers_show_little() -> None:
+    candles = {NOW_MS // STEP_MS * STEP_MS: [*["1.5"] * 5, "123456789.012345", *["1"] * 5]}
+    rows = ToldByExchange(candles, NOW_MS).document(NOW_MS, 1)
+    assert rows.is_exact(0, [0, 4])  # a short text is no chance
+    assert not rows.is_exact(0, [5])
 
 
 @pytest.mark.parametrize(

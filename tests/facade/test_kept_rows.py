@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facade.exchanges import FACADES
-from facade.hearing import Hearing, rows_of
+from facade.hearing import Heard, Hearing, rows_of
 from facade.kept_rows import KeptRows
 from facade.told_rows import ToldRow
 from market.markets import Exchange
@@ -83,7 +83,7 @@ async def test_rows_of_one_time_may_have_names(store: HotStore) -> None:
 @pytest.mark.parametrize("value", ["", "x", "0" * 16 + "AAAA", "0" * 16 + "e", "0" * 40])
 async def test_what_others_wrote_is_replaced(store: HotStore, value: str) -> None:
     kept = KeptRows(store)
-    key = f"facade:rows:binance:open_interest:BTCUSDT:{FIRST_MS // DAY_MS}"
+    key = f"facade:rows:binance:open_interest:BTCUSDT:3600000:{FIRST_MS // (8 * DAY_MS)}"
     await store.execute("SET", key, value)
     await kept.add(BINANCE, INTEREST, [interest(FIRST_MS, "1")])
     assert await times_of(kept) == [FIRST_MS]
@@ -150,5 +150,4 @@ def entries(answer: object) -> Iterator[object]:
 def test_no_answer_harms_who_hears_it(body: bytes) -> None:
     for exchange, facade in FACADES.items():
         for endpoint in facade.read_rows:
-            request = Request(exchange, endpoint, "/x", "c", 1, "BTCUSDT")
-            assert not any(rows_of([(request, body)]).values())
+            assert not any(rows_of([Heard(exchange, endpoint, "BTCUSDT", body)]).values())

@@ -1,0 +1,243 @@
+"""CacheAnswers: answers of candles and histories from the documents and the kept rows.
+
+What an exchange answered itself is given to others, too, as long as it answers the same.
+"""
+
+import asyncio
+from collections.abc import Hashable, Mapping
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
+
+from documents.names import GLOBAL_FR
+from facade.answers import CachedAnswer
+from facade.candle_questions import CandleQuestion, answered_rows
+from facade.exchange_times import ExchangeTimes
+from facade.exchanges import FACADES
+from facade.hearing import Heard, Hearing
+from facade.history_questions import (
+    FundingQuestion,
+    InterestQuestion,
+    asked_instants,
+    funding_rows,
+    funding_until,
+    interest_rows,
+    interest_until,
+)
+from facade.kept_rows import KeptRows
+from facade.made_answers import NO_ANSWER, NOT_YET, MadeAnswer, MadeAnswers
+from facade.market_rows import market_rows
+from facade.passed_answers import lasts_until
+from facade.settlements import read_settlements
+from facade.venue import FacadeVenue, PublicPath, Query
+from logging_setup import OutageLog
+from market.markets import Exchange, UnreadableSeries
+from market.timeframes import MINUTE_MS, Timeframe
+from stores.hot.store import StoreUnavailable
+from venues.venue import Endpoint
+
+MADE_BYTES: Final = 48 * 2**20
+_TIME_TOLD_S: Final = 60.0
+_NAMES: Final = {timeframe.interval_ms: str(timeframe) for timeframe in Timeframe}
+_HEARD: Final = {"open_interest": Endpoint.OPEN_INTEREST, "funding": Endpoint.FUNDING}
+# An answer of kept rows is made again after it: one of them may have been told in another way.
+_AGAIN_MS: Final = 5 * MINUTE_MS
+_THREADS: Final = 2
+
+log = structlog.get_logger(__name__)
+
+
+class Document(Protocol):
+    """One version of a document."""
+
+    @property
+    def version(self) -> Hashable: ...
+
+    async def market(self, exchange: Exchange, symbol: str) -> bytes:
+        """It with this market alone. Raises UnreadableSeries, StoreUnavailable."""
+        ...
+
+
+class Documents(Protocol):
+    async def newest(self, name: str) -> Document | None:
+        """The newest version; None if nothing is published. Raises StoreUnavailable."""
+        ...
+
+
+class CacheAnswers:
+    """Implements CachedAnswers. `forming_s`: how old a forming candle may be."""
+
+    def __init__(
+        self,
+        documents: Documents,
+        kept: KeptRows,
+        hearing: Hearing,
+        *,
+        forming_s: float,
+        times: ExchangeTimes | None = None,
+        made_bytes: int = MADE_BYTES,
+    ) -> None:
+        self._documents = documents
+        self._kept = kept
+        self._hearing = hearing
+        self._forming_s = forming_s
+        self._times = times or ExchangeTimes()
+        self._made = MadeAnswers(made_bytes)
+        self._turns = asyncio.Semaphore(_THREADS)
+        self._outage = OutageLog(log, "facade_cache_unreadable", "facade_cache_readable_again")
+
+    def now_ms(self, exchange: Exchange) -> int:
+        return self._times.now_ms(exchange)
+
+    async def answer(
+        self, exchange: Exchange, path: PublicPath, query: Mapping[str, str], now_ms: int
+    ) -> CachedAnswer | None:
+        venue = FACADES[exchange]
+        if path.answerer == "time":
+            told_ms = self._times.told_ms(exchange, _TIME_TOLD_S)
+            if told_ms is None:
+                return None
+            return CachedAnswer(venue.time.told(told_ms) + venue.closing(told_ms), 0.0)
+        try:
+            made = await self._of_cache(venue, path, query, now_ms)
+            self._outage.recovered()
+        except (StoreUnavailable, UnreadableSeries) as error:
+            self._outage.failed(error)
+            made = None
+        if made is None or made.body is None or now_ms >= made.until_ms:
+            made = self._made.kept(_passed_key(exchange, path, query))
+        if made is None or made.body is None or now_ms >= made.until_ms:
+            return None
+        age_s = max(0, now_ms - made.checked_at_ms) / 1000
+        return CachedAnswer(made.body + venue.closing(now_ms), age_s)
+
+    def passed(
+        self,
+        exchange: Exchange,
+        path: PublicPath,
+        query: Mapping[str, str],
+        body: bytes,
+        asked_ms: int,
+    ) -> None:
+        venue = FACADES[exchange]
+        told_ms = venue.time.read(body)
+        if told_ms is not None:
+            self._times.note(exchange, told_ms)
+        unclosed = venue.unclosed(body)
+        if unclosed is None or path.answerer is None:
+            return
+        endpoint = _HEARD.get(path.answerer)
+        if endpoint is not None:
+            self._hearing.hear(Heard(exchange, endpoint, query.get("symbol"), body))
+        forming_ms = int(self._forming_s * 1000)
+        until_ms = lasts_until(venue, path.answerer, query, body, asked_ms, forming_ms)
+        if until_ms is not None:
+            key = _passed_key(exchange, path, query)
+            self._made.keep(key, MadeAnswer(unclosed, asked_ms, until_ms))
+
+    async def aclose(self) -> None:
+        await self._made.aclose()
+
+    async def _of_cache(
+        self, venue: FacadeVenue, path: PublicPath, query: Query, now_ms: int
+    ) -> MadeAnswer | None:
+        match path.answerer:
+            case "klines":
+                candles = venue.candles.asked(query)
+                return None if candles is None else await self._candles(venue, candles, now_ms)
+            case "open_interest":
+                interest = venue.interest.asked(query)
+                return None if interest is None else await self._interest(venue, interest, now_ms)
+            case "funding":
+                funding = venue.funding.asked(query)
+                return None if funding is None else await self._funding(venue, funding, now_ms)
+            case _:
+                return None
+
+    async def _candles(
+        self, venue: FacadeVenue, question: CandleQuestion, now_ms: int
+    ) -> MadeAnswer | None:
+        name = _NAMES.get(question.step_ms)
+        document = None if name is None else await self._documents.newest(name)
+        if document is None:
+            return None
+
+        async def make() -> MadeAnswer:
+            async with self._turns:
+                text = await document.market(venue.exchange, question.symbol)
+                work = partial(_made_candles, venue, question, text, now_ms, self._forming_s)
+                return await asyncio.to_thread(work)
+
+        key = (venue.exchange, name, document.version, question)
+        return await self._made.get(key, make)
+
+    async def _interest(
+        self, venue: FacadeVenue, question: InterestQuestion, now_ms: int
+    ) -> MadeAnswer | None:
+        instants = asked_instants(question, now_ms)
+        if instants is None:
+            return None
+        until_ms = min(interest_until(question, instants, now_ms), _again(now_ms))
+
+        async def make() -> MadeAnswer:
+            rows = await self._kept.read(
+                *(venue.exchange, Endpoint.OPEN_INTEREST, question.symbol),
+                *(instants[0], instants[-1]),
+                step_ms=question.step_ms,
+            )
+            found = interest_rows(rows, instants)
+            if found is None:
+                return NOT_YET
+            body = venue.interest.told([row.text for row in found], question.symbol)
+            return MadeAnswer(body, instants[-1], until_ms)
+
+        key = (venue.exchange, Endpoint.OPEN_INTEREST, question, instants, until_ms)
+        return await self._made.get(key, make)
+
+    async def _funding(
+        self, venue: FacadeVenue, question: FundingQuestion, now_ms: int
+    ) -> MadeAnswer | None:
+        document = await self._documents.newest(GLOBAL_FR)
+        if document is None:
+            return None
+        until_ms = min(funding_until(question, now_ms), _again(now_ms))
+
+        async def make() -> MadeAnswer:
+            text = await document.market(venue.exchange, question.symbol)
+            known = read_settlements(text, venue.exchange, question.symbol)
+            if known is None or not known.times:
+                return NOT_YET
+            rows = await self._kept.read(
+                *(venue.exchange, Endpoint.FUNDING, question.symbol, known.times[0], now_ms)
+            )
+            found = funding_rows(question, rows, known, now_ms)
+            if found is None:
+                return NOT_YET
+            body = venue.funding.told([row.text for row in found], question.symbol)
+            return MadeAnswer(body, known.checked_at_ms, until_ms)
+
+        key = (venue.exchange, Endpoint.FUNDING, document.version, question, until_ms)
+        return await self._made.get(key, make)
+
+
+def _made_candles(
+    venue: FacadeVenue, question: CandleQuestion, text: bytes, now_ms: int, forming_s: float
+) -> MadeAnswer:
+    rows, form = market_rows(text, venue.exchange, question.symbol), venue.candles
+    if rows is None or not set(form.columns) <= set(rows.columns):
+        return NO_ANSWER
+    columns = [rows.columns.index(name) for name in form.columns]
+    found = answered_rows(rows, question, columns, now_ms=now_ms, forming_s=forming_s)
+    if found is None:
+        return NO_ANSWER
+    body = form.told(rows, found.lines, question)
+    return MadeAnswer(body, rows.checked_at_ms, found.until_ms)
+
+
+def _again(now_ms: int) -> int:
+    return now_ms - now_ms % _AGAIN_MS + _AGAIN_MS
+
+
+def _passed_key(exchange: Exchange, path: PublicPath, query: Query) -> Hashable:
+    return (exchange, path.path, frozenset(query.items()))

@@ -1,0 +1,86 @@
+"""How long an exchange's own answer may be given to others who ask the same.
+
+Until it may answer otherwise: until the next candle, snapshot or settlement, if the newest one that
+there can be is in the answer, and no longer than a forming candle is told from the cache.
+"""
+
+from typing import Final
+
+from facade.history_questions import PUBLISHED_AFTER_MS
+from facade.venue import Answerer, FacadeVenue, Query
+from market.timeframes import HOUR_MS, MINUTE_MS
+from venues.venue import Endpoint
+
+_LONGEST_MS: Final = 5 * MINUTE_MS
+_OVERDUE_MS: Final = 30 * MINUTE_MS  # a settlement that has not come by then was none
+
+
+def lasts_until(
+    venue: FacadeVenue,
+    answerer: Answerer,
+    query: Query,
+    body: bytes,
+    asked_ms: int,
+    forming_ms: int,
+) -> int | None:
+    """From when the answer may be another; None if that is not known, or if it has no rows.
+
+    `asked_ms`: the exchange's time when it was asked. `forming_ms`: how long a forming candle is
+    told.
+    """
+    try:
+        match answerer:
+            case "klines":
+                return _of_candles(venue, query, body, asked_ms, forming_ms)
+            case "open_interest":
+                return _of_interest(venue, query, body, asked_ms)
+            case "funding":
+                return _of_funding(venue, query, body, asked_ms)
+            case "time":
+                return None
+    except (ValueError, LookupError, RecursionError):
+        return None
+
+
+def _of_candles(
+    venue: FacadeVenue, query: Query, body: bytes, asked_ms: int, forming_for_ms: int
+) -> int | None:
+    question = venue.candles.asked(query)
+    if question is None:
+        return None
+    newest_ms, forming_ms = venue.candles.newest(body), asked_ms - asked_ms % question.step_ms
+    young_until_ms = asked_ms + forming_for_ms
+    if newest_ms == forming_ms:
+        return min(young_until_ms, forming_ms + question.step_ms)
+    is_past = question.last_ms is not None and question.last_ms < forming_ms
+    return young_until_ms if is_past else None
+
+
+def _of_interest(venue: FacadeVenue, query: Query, body: bytes, asked_ms: int) -> int | None:
+    question = venue.interest.asked(query)
+    if question is None:
+        return None
+    due_ms = asked_ms - asked_ms % question.step_ms
+    if question.last_ms is not None and question.last_ms < due_ms:
+        is_late = asked_ms - question.last_ms < PUBLISHED_AFTER_MS
+        return None if is_late else asked_ms + _LONGEST_MS
+    if _newest(venue, Endpoint.OPEN_INTEREST, query, body) != due_ms:
+        return None
+    return min(due_ms + question.step_ms, asked_ms + _LONGEST_MS)
+
+
+def _of_funding(venue: FacadeVenue, query: Query, body: bytes, asked_ms: int) -> int | None:
+    question = venue.funding.asked(query)
+    if question is None:
+        return None
+    hour_ms = asked_ms - asked_ms % HOUR_MS
+    is_past = question.last_ms is not None and question.last_ms < hour_ms - _OVERDUE_MS
+    has_come = is_past or asked_ms - hour_ms >= _OVERDUE_MS
+    if not has_come and _newest(venue, Endpoint.FUNDING, query, body) < hour_ms:
+        return None
+    return min(hour_ms + HOUR_MS, asked_ms + _LONGEST_MS)
+
+
+def _newest(venue: FacadeVenue, endpoint: Endpoint, query: Query, body: bytes) -> int:
+    """The newest row's time. Raises ValueError if there is none."""
+    return max(row.time_ms for row in venue.read_rows[endpoint](body, query.get("symbol")))
