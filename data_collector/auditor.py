@@ -143,7 +143,7 @@ class Auditor:
         newest_ms = max((each.open_time for each in found), default=0) + timeframe.interval_ms
         if found and newest_ms > (reach(until_ms) if plan.base is None else plan.base.first_ms):
             self.audits.suspect.add(market.key)
-        if self.run.trade_columns:
+        if self._fills.get((market.key, timeframe)):
             self.audits.filled.add((market.key, timeframe))
         differ = any(each.part == "klines" for each in found)
         self.audits.finished(market.key, timeframe, plan.as_of_ms, candles_differ=differ)

@@ -38,7 +38,7 @@ class Audits:
 
     `suspect`: Market.key of those whose base has to be read anew, as a candle or a snapshot within
     its reach was another; `forgotten`: their bases, until those are. `filled`: what was audited
-    with the columns of trades.
+    because it lacked the columns of trades.
     """
 
     _pending: set[_Place] = field(default_factory=set)
