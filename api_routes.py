@@ -68,6 +68,7 @@ from metrics.event_loop import measuring_loop_lag
 from stores.hot.store import StoreUnavailable
 
 if TYPE_CHECKING:
+    from api.facade import FacadeEndpoint
     from api.providers.asking import Asking
 
 __all__ = ["Api", "create_app"]
@@ -148,7 +149,12 @@ class Api(FastAPI):
         self._metrics.add_listeners(self._listeners)
         self.tokens = Tokens(settings, self._metrics)
         self._http = Middleware(
-            super().__call__, self._metrics, self._cors, self.in_flight, self.tokens
+            super().__call__,
+            self._metrics,
+            self._cors,
+            self.in_flight,
+            self.tokens,
+            _facade_prefixes(settings),
         )
         super().__init__(
             title="Perpcache",
@@ -190,6 +196,22 @@ class Api(FastAPI):
         from api.providers.routes import asking_by
 
         return asking_by(parts.providers, self._settings)
+
+    def _facade(self, parts: Parts) -> "FacadeEndpoint | None":
+        if parts.facade is None:
+            return None
+        from api.facade_composition import open_facade
+
+        return open_facade(
+            self._settings,
+            parts.store,
+            parts.facade,
+            tokens=self.tokens,
+            metrics=self._metrics,
+            cors=self._cors,
+            in_flight=self.in_flight,
+            piece_deadline_s=self._piece_deadline_s,
+        )
 
     def _listeners(self) -> int:
         return 0 if self._events is None else self._events.listeners()
@@ -239,6 +261,7 @@ class Api(FastAPI):
             history = HistoryAnswers(
                 HistoryReader(parts.database.history_reads, parts.database.history_name)
             )
+            facade = self._facade(parts)
             console = Console(
                 self._settings, self.tokens, engine_console(self._settings, parts.database)
             )
@@ -255,13 +278,25 @@ class Api(FastAPI):
                         "workers": WorkerControl(self._settings, parts),
                         "console": console,
                         "asking": self._asking(parts),
+                        "facade": facade,
                     }
             finally:
                 await self._watcher.aclose()
                 await events.aclose()
+                if facade is not None:
+                    await facade.aclose()
                 history.aclose()
                 await console.aclose()
                 await cache.aclose()
+
+
+def _facade_prefixes(settings: Settings) -> tuple[str, ...]:
+    """What the paths begin with that exchanges answer, if they are answered here."""
+    if not settings.facade:
+        return ()
+    from api.facade import PREFIXES
+
+    return PREFIXES
 
 
 def _provider_routes(settings: Settings, tokens: Tokens) -> list[APIRouter]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine, MutableMapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.types import ASGIApp
 
@@ -32,6 +32,9 @@ from api.state import ApiState
 from api.tokens import Tokens
 from metrics.api import OTHER, ApiMetrics
 
+if TYPE_CHECKING:
+    from api.facade import FacadeEndpoint
+
 # X-Frame-Options is for old browsers; no-referrer hides our URLs from other sites.
 _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
     NOSNIFF,
@@ -50,8 +53,9 @@ _ALWAYS_ANSWERED: Final = frozenset(("/health", "/ready"))
 
 
 class Middleware:
-    """Routes documents and listeners of events to their endpoints, which add metrics and headers
-    themselves; all other requests to `app`."""
+    """Routes documents, listeners of events and the exchanges' own paths to their endpoints, which
+    add metrics and headers themselves; all other requests to `app`. `facade`: what begins the paths
+    of exchanges, if they are answered here."""
 
     def __init__(
         self,
@@ -60,7 +64,9 @@ class Middleware:
         cors: Cors,
         in_flight: BytesInFlight,
         tokens: Tokens,
+        facade: tuple[str, ...] = (),
     ) -> None:
+        self._facade = facade
         self._app = app
         self._tokens = tokens
         self._in_flight = in_flight
@@ -69,6 +75,9 @@ class Middleware:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith(self._facade):
+            facade: FacadeEndpoint = scope["state"]["facade"]
+            return facade(scope, receive, send, path)
         is_reading = scope["method"] in READING
         if is_reading and (refused := self._tokens.refuse_read(scope, path)) is not None:
             return self._send_refusal(scope, send, refused)

@@ -9,6 +9,7 @@ from job_queue.queue import JobQueue
 from stores.hot.store import HotStore
 
 if TYPE_CHECKING:
+    from budgets.exchange_client import ExchangeClient
     from providers.assets import Assets
     from providers.chain import Chains
     from providers.collecting.agent_assets import AgentAssets
@@ -28,15 +29,26 @@ class ProviderParts:
 
 
 @dataclass(frozen=True, slots=True)
+class FacadeParts:
+    """What the facade asks exchanges with; commands/facade_part.py opens and closes it."""
+
+    client: "ExchangeClient"
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """The stores and their users; commands/composition.py opens and closes them. `providers`: of an
-    API process, unless PROVIDERS=off."""
+    API process, unless PROVIDERS=off; `facade`: of one with FACADE=on."""
 
     store: HotStore
     cache: CacheManager
     queue: JobQueue
     database: Database
     providers: ProviderParts | None = None
+    facade: FacadeParts | None = None
 
     def with_providers(self, providers: ProviderParts) -> "Parts":
         return replace(self, providers=providers)
+
+    def with_facade(self, facade: FacadeParts | None) -> "Parts":
+        return replace(self, facade=facade)

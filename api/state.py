@@ -12,6 +12,7 @@ from api.workers.console import Console
 from api.workers.control import WorkerControl
 
 if TYPE_CHECKING:
+    from api.facade import FacadeEndpoint
     from api.providers.asking import Asking
 
 
@@ -25,6 +26,7 @@ class ApiState(TypedDict):
     workers: WorkerControl
     console: Console
     asking: "Asking | None"  # None where PROVIDERS=off
+    facade: "FacadeEndpoint | None"  # None where FACADE=off
 
 
 def _parts(request: Request) -> Parts:

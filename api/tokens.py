@@ -59,6 +59,11 @@ class Tokens:
         if not self._carries(request.scope, "CRON_SECRET", self._cron):
             raise _unauthorized("CRON_SECRET")
 
+    @property
+    def guard_reading(self) -> bool:
+        """Whether READ_TOKEN is configured."""
+        return bool(self._read)
+
     def may_read(self, scope: Scope) -> bool:
         """Whether READ_TOKEN is not configured, or the request carries it or API_TOKEN."""
         return not self._read or self._carries(scope, "READ_TOKEN", self._read, self._api)

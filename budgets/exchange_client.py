@@ -4,6 +4,7 @@ Callers decide what to request, how to page and what to retry.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -63,6 +64,16 @@ _NO_HEADERS: Final[Mapping[str, str]] = CIMultiDictProxy(CIMultiDict())
 Heard = Callable[[Request, bytes], None]
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer as it came, without our secrets. `refusal`: what it means, if it is no success."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    refusal: ExchangeError | None
 
 
 class ExchangeClient:
@@ -170,10 +181,20 @@ class ExchangeClient:
     async def send(
         self, request: Request, counts: RequestCounts, share: float | None = None
     ) -> bytes:
-        """The body of a successful answer; waits for the budget, or for room in this `share` of it
+        """The body of a successful answer; else as `ask`, with every refusal raised."""
+        told = await self.ask(request, counts, share)
+        if told.refusal is not None:
+            raise told.refusal
+        return told.body
+
+    async def ask(
+        self, request: Request, counts: RequestCounts, share: float | None = None
+    ) -> Told:
+        """The answer, whatever it says; waits for the budget, or for room in this `share` of it
         (ExchangeLimits.admit), then makes one attempt.
 
-        Raises ExchangeError. If the answer demands a pause, it has begun before this raises.
+        Raises ExchangeError where none came. If the answer demands a pause, it has begun before
+        this returns.
         """
         session = self._sessions.get(self._proxies[request.exchange])
         if session is None:
@@ -188,19 +209,26 @@ class ExchangeClient:
             self.counts.requests += 1
         sent_at = self.clock.monotonic_s()
         try:
-            return await self._ask(session, request, ticket, counts)
-        except SourceDown:
+            told = await self._ask(session, request, ticket, counts)
+        except ExchangeError as error:
+            await self._heed(error, request, counts, sent_at)
+            raise
+        if told.refusal is not None:
+            await self._heed(told.refusal, request, counts, sent_at)
+        return told
+
+    async def _heed(
+        self, error: ExchangeError, request: Request, counts: RequestCounts, sent_at: float
+    ) -> None:
+        """Slows down, or pauses the exchange, where an answer demands it."""
+        if isinstance(error, SourceDown):
             counts.add_lost_time(request, self.clock.monotonic_s() - sent_at)
-            raise
-        except TooFast as error:
+        if isinstance(error, TooFast) or (isinstance(error, RateLimited) and error.by_network):
             self._slow_down(error, sent_at)
-            raise
-        except (RateLimited, Banned) as error:
-            if isinstance(error, RateLimited) and error.by_network:
-                self._slow_down(error, sent_at)
+        if isinstance(error, RateLimited | Banned):
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
             self._metrics.paused(request.exchange)
-            await limits.pause(pause_s, error.cause)
+            await self.limits.for_exchange(request.exchange).pause(pause_s, error.cause)
             log.warning(
                 "exchange_paused",
                 exchange=request.exchange,
@@ -209,7 +237,6 @@ class ExchangeClient:
                 pause_s=round(pause_s, 1),
                 cause=error.cause,
             )
-            raise
 
     def _slow_down(self, error: ExchangeError, sent_at: float) -> None:
         per_s = self.limits.for_exchange(error.exchange).slow_down(sent_at)
@@ -229,7 +256,7 @@ class ExchangeClient:
         request: Request,
         ticket: Ticket,
         counts: RequestCounts,
-    ) -> bytes:
+    ) -> Told:
         headers, proxy = _NO_HEADERS, self._proxies[request.exchange]
         url = URL(self._base_urls[request.exchange] + request.target, encoded=True)
         ending, sent_at = "cancelled", self.clock.monotonic_s()
@@ -248,7 +275,9 @@ class ExchangeClient:
             ending = "timeout"
             through = " through the proxy" if proxy is not None else ""
             cause = f"no answer{through} within {self._request_s:g} s"
-            raise self._source_down(request, cause) from None
+            late = self._source_down(request, cause)
+            late.is_late = True
+            raise late from None
         except Exception as error:
             at_proxy = fault_of_proxy(error)
             if at_proxy is None and not isinstance(error, aiohttp.ClientError | OSError):
@@ -277,10 +306,10 @@ class ExchangeClient:
             page = body[:_PAGE].decode("latin-1")
             cleaned = self._redactor.clean(page)
             if cleaned != page:
-                hidden = cleaned.encode("latin-1")
-                again = judge(request, status, headers, hidden, self.clock.wall_ms())
+                body = cleaned.encode("latin-1")
+                again = judge(request, status, headers, body, self.clock.wall_ms())
                 refusal.cause = again.cause if again is not None else f"HTTP {status}"
-            raise refusal
+            return Told(status, headers, body, refusal)
         if any(secret in body[:_PAGE] for secret in self._sent_secrets):
             # No parser may see it, as its error would quote it.
             raise self._source_down(request, "the answer repeats the credentials that were sent")
@@ -288,7 +317,7 @@ class ExchangeClient:
             counts.header_time_ms[request.exchange] = answered_at_ms(headers)
         if self._heard is not None:
             self._heard(request, body)
-        return body
+        return Told(status, headers, body, None)
 
     @staticmethod
     def _source_down(request: Request, cause: str) -> SourceDown:

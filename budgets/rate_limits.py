@@ -144,6 +144,11 @@ class ExchangeLimits:
         """The weight in use of the counter's budget now."""
         return self.budgets[counter].used(self._clock.monotonic_s())
 
+    @property
+    def pause_cause(self) -> str:
+        """Why nothing is sent, or was not when there was a pause last."""
+        return self._pause_cause
+
     def pause_left_s(self) -> float:
         return max(0.0, self._paused_until - self._clock.monotonic_s())
 

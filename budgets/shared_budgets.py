@@ -34,6 +34,27 @@ _STORE_PAUSE_S: Final = 5.0  # without the store after it failed
 
 log = structlog.get_logger(__name__)
 
+# Part of scripts, after slot_ms, slots and parts: the slot of now, when it ends, and when the room
+# taken in a slot is free again (nil if it is none).
+SLOTS_OF_NOW: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local number = math.floor(now / slot_ms)
+local slot, ends = string.format('%.0f', number), (number + 1) * slot_ms
+if parts > 1 then
+  local part = math.floor(now % slot_ms * parts / slot_ms) + 1
+  slot, ends = slot .. '.' .. string.rep('0', part), (number + part / parts) * slot_ms
+end
+local longest = (slots + 2) * slot_ms
+local function freed(name)
+  local n, zeros = string.match(name, '^(%d+)%.?(0*)$')
+  if not n or #zeros > parts then return nil end
+  local length, last = slot_ms, n + 1
+  if zeros ~= '' then length, last = slot_ms / parts, n + #zeros / parts end
+  return last * slot_ms + slots * slot_ms + length
+end
+"""
+
 # KEYS: the counter's slots (a hash: slot -> room taken in it), the exchange's pause.
 # ARGV: quantity, slot ms, slots in a window, parts of a slot, room needed, room wanted, unused
 # room, its slot.
@@ -46,7 +67,8 @@ log = structlog.get_logger(__name__)
 # Reply: room given, ms for which it is valid or after which to ask again, ms of pause left, its
 # cause, the slot. Both scripts begin with a write that a full store allows; it then accepts their
 # other writes too. Without shared budgets the address would get banned.
-_TAKE: Final = """
+_TAKE: Final = (
+    """
 local paused = redis.call('PTTL', KEYS[2])
 if paused > 0 then
   local cause = redis.pcall('GET', KEYS[2])
@@ -56,23 +78,9 @@ end
 local quantity, slot_ms, slots, parts =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local need, want, unused = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local number = math.floor(now / slot_ms)
-local slot, ends = string.format('%.0f', number), (number + 1) * slot_ms
-if parts > 1 then
-  local part = math.floor(now % slot_ms * parts / slot_ms) + 1
-  slot, ends = slot .. '.' .. string.rep('0', part), (number + part / parts) * slot_ms
-end
-local longest = (slots + 2) * slot_ms
--- When the room taken in a slot is free again; nil if it is none.
-local function freed(name)
-  local n, zeros = string.match(name, '^(%d+)%.?(0*)$')
-  if not n or #zeros > parts then return nil end
-  local length, last = slot_ms, n + 1
-  if zeros ~= '' then length, last = slot_ms / parts, n + #zeros / parts end
-  return last * slot_ms + slots * slot_ms + length
-end
+"""
+    + SLOTS_OF_NOW
+    + """
 if type(redis.pcall('HDEL', KEYS[1], '')) == 'table' then redis.call('DEL', KEYS[1]) end
 if unused > 0 and redis.call('HEXISTS', KEYS[1], ARGV[8]) == 1 then
   redis.pcall('HINCRBY', KEYS[1], ARGV[8], -unused)
@@ -96,6 +104,7 @@ redis.call('HINCRBY', KEYS[1], slot, given)
 redis.call('PEXPIRE', KEYS[1], longest + slot_ms)
 return {given, math.floor(ends - now), 0, '', slot}
 """
+)
 
 # KEYS: the log of events, its pauses, the exchange's pause. ARGV: ms, cause, channel, exchange,
 # egress id. Sets and tells the pause unless a longer one is set. Returns the ms left of the pause.

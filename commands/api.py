@@ -4,7 +4,8 @@ import argparse
 import asyncio
 import os
 import socket
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from api.connections.hosts import Hosts
 from api.connections.limits import ConnectionLimits
@@ -13,6 +14,7 @@ from api.parts import Parts
 from api_routes import create_app
 from commands.composition import open_parts
 from commands.embedded_stores import embedded_stores
+from commands.facade_part import with_facade
 from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
 from commands.providers_registry import check_providers
@@ -46,7 +48,13 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         )
 
 
-def _open(settings: Settings) -> AbstractAsyncContextManager[Parts]:
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[Parts]:
+    async with _opening(settings) as parts, with_facade(settings, parts) as found:
+        yield found
+
+
+def _opening(settings: Settings) -> AbstractAsyncContextManager[Parts]:
     if settings.providers == "off":
         return open_parts(settings, "api")
     # Imported here: without providers nothing of them is loaded.

@@ -10,10 +10,12 @@ from facade.market_rows import MarketRows
 from facade.told_rows import RowReader
 from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
-from venues.venue import Endpoint
+from venues.venue import Endpoint, Limit
 
 # What answers a path from the cache (facade/answers): nothing else has all fields of its rows.
 Answerer = Literal["klines", "open_interest", "funding", "time"]
+# From the name of a limit, what it is, how much of it is used, and the exchange's time.
+LimitHeaders = Callable[[str, Limit, int, int], list[tuple[bytes, bytes]]]
 Query = Mapping[str, str]  # what a caller asks with, each parameter once
 Q = TypeVar("Q")
 
@@ -83,7 +85,8 @@ class FacadeVenue:
     requests have. `key_headers`: header fields that carry keys (lower case, prefixes). `candles`,
     `interest`, `funding`, `time`: the forms of what is answered from the cache. `closing`: what
     ends each body, by the exchange's time; `unclosed`: a body without it, None for an error.
-    `read_rows`: the rows of answers of an endpoint that are kept as they came.
+    `read_rows`: the rows of answers of an endpoint that are kept as they came. `limit_headers`:
+    the header fields that tell how much of a limit is used.
     """
 
     exchange: Exchange
@@ -98,6 +101,7 @@ class FacadeVenue:
     closing: Callable[[int], bytes]
     unclosed: Callable[[bytes], bytes | None]
     read_rows: Mapping[Endpoint, RowReader]
+    limit_headers: LimitHeaders
 
 
 def table(paths: tuple[PublicPath, ...]) -> Mapping[str, PublicPath]:

@@ -83,6 +83,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
         "/v5/market/instruments-info", "requests", page_limit=1000, fixed=_LINEAR
     ),
     Endpoint.TICKERS: EndpointTable("/v5/market/tickers", "requests", fixed=_LINEAR),
+    Endpoint.OTHER: None,
 }
 
 _LIMITS: Final = {"requests": Limit(600, 5)}

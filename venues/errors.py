@@ -58,6 +58,8 @@ class ExchangeError(Exception):
 class SourceDown(ExchangeError):
     """5xx, a broken connection or a timeout; retry with backoff."""
 
+    is_late = False  # a timeout
+
 
 class BadPayload(ExchangeError):
     """The answer is not valid data for the request: unreadable, of wrong types, or impossible."""

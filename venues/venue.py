@@ -56,6 +56,7 @@ class Endpoint(StrEnum):
     PREMIUM_INDEX = "premium_index"
     INSTRUMENTS = "instruments"
     TICKERS = "tickers"
+    OTHER = "other"  # what is passed through for others
 
 
 class Order(StrEnum):

@@ -34,7 +34,7 @@ from facade.venue import (
 from market.markets import Exchange
 from market.timeframes import DAY_MS
 from venues import VENUES
-from venues.venue import Endpoint
+from venues.venue import Endpoint, Limit
 
 _WINDOW: Final = frozenset(("startTime", "endTime", "limit"))
 _OF_CANDLES: Final = by_limit(((99, 1), (499, 2), (1000, 5), (inf, 10)), usual=500)
@@ -43,8 +43,10 @@ _SYMBOL: Final = frozenset(("symbol",))
 _CANDLES: Final = frozenset(("symbol", "interval")) | _WINDOW
 _PAIR_CANDLES: Final = frozenset(("pair", "interval")) | _WINDOW
 _STATISTICS: Final = frozenset(("symbol", "period")) | _WINDOW
-# Lists that change with every trade are given to others for a moment, those of contracts longer.
-_MOMENT_S: Final = 2.0
+# For how long an answer is given to others: what changes with each order, what changes with each
+# trade, and lists of contracts. No candle that closes meanwhile is missed: see facade/passing.py.
+_BOOK_S: Final = 1.0
+_MOMENT_S: Final = 3.0
 _LISTED_S: Final = 60.0
 
 _PATHS: Final = (
@@ -72,12 +74,14 @@ _PATHS: Final = (
             counter="weight",
             weight=_OF_CANDLES,
             answerer="klines",
+            ttl_s=_MOMENT_S,
         ),
         PublicPath(
             path="/fapi/v1/continuousKlines",
             parameters=_PAIR_CANDLES | {"contractType"},
             counter="weight",
             weight=_OF_CANDLES,
+            ttl_s=_MOMENT_S,
         ),
         PublicPath(
             path="/futures/data/openInterestHist",
@@ -85,6 +89,7 @@ _PATHS: Final = (
             counter="open_interest",
             weight=always(1),
             answerer="open_interest",
+            ttl_s=_MOMENT_S,
         ),
         PublicPath(
             path="/fapi/v1/fundingRate",
@@ -92,6 +97,7 @@ _PATHS: Final = (
             counter="funding",
             weight=always(1),
             answerer="funding",
+            ttl_s=_MOMENT_S,
         ),
         PublicPath(
             path="/fapi/v1/fundingInfo",
@@ -126,29 +132,37 @@ _PATHS: Final = (
             parameters=_SYMBOL,
             counter="weight",
             weight=of_one_or_all(2, 5),
+            ttl_s=_BOOK_S,
         ),
         PublicPath(
             path="/fapi/v1/depth",
             parameters=frozenset(("symbol", "limit")),
             counter="weight",
             weight=_OF_BOOKS,
+            ttl_s=_BOOK_S,
         ),
         PublicPath(
             path="/fapi/v1/trades",
             parameters=frozenset(("symbol", "limit")),
             counter="weight",
             weight=always(5),
+            ttl_s=_BOOK_S,
         ),
         PublicPath(
             path="/fapi/v1/aggTrades",
             parameters=_SYMBOL | _WINDOW | {"fromId"},
             counter="weight",
             weight=always(20),
+            ttl_s=_BOOK_S,
         ),
     ),
     *(
         PublicPath(
-            path=f"/fapi/v1/{name}", parameters=_CANDLES, counter="weight", weight=_OF_CANDLES
+            path=f"/fapi/v1/{name}",
+            parameters=_CANDLES,
+            counter="weight",
+            weight=_OF_CANDLES,
+            ttl_s=_MOMENT_S,
         )
         for name in ("markPriceKlines", "premiumIndexKlines")
     ),
@@ -157,6 +171,7 @@ _PATHS: Final = (
         parameters=_PAIR_CANDLES,
         counter="weight",
         weight=_OF_CANDLES,
+        ttl_s=_MOMENT_S,
     ),
     *(
         PublicPath(
@@ -175,6 +190,7 @@ _PATHS: Final = (
             parameters=_STATISTICS,
             counter="open_interest",
             weight=always(1),
+            ttl_s=_MOMENT_S,
         )
         for name in (
             "globalLongShortAccountRatio",
@@ -315,12 +331,20 @@ def _funding_rows(body: bytes, symbol: str | None) -> Iterator[ToldRow]:
 
 
 # The code that clients look for at a status; others say "unknown".
-_CODES: Final = {403: -2015, 404: -5000, 418: -1003, 429: -1003, 503: -1001, 504: -1007}
+_CODES: Final = {
+    **{400: -1100, 401: -2015, 403: -2015, 404: -5000, 405: -5000},
+    **{418: -1003, 429: -1003, 502: -1001, 503: -1001, 504: -1007},
+}
 
 
 def _error(status: int, message: str) -> tuple[int, bytes]:
     """{"code":-1003,"msg":"..."}"""
     return status, orjson.dumps({"code": _CODES.get(status, -1000), "msg": message})
+
+
+def _limit_headers(counter: str, limit: Limit, used: int, now_ms: int) -> list[tuple[bytes, bytes]]:
+    """Of the weight alone; the other two limits have no field."""
+    return [(limit.header.lower().encode(), b"%d" % used)] if limit.header is not None else []
 
 
 FACADE: Final = FacadeVenue(
@@ -336,4 +360,5 @@ FACADE: Final = FacadeVenue(
     closing=lambda _: b"",
     unclosed=lambda body: body,
     read_rows={Endpoint.OPEN_INTEREST: _interest_rows, Endpoint.FUNDING: _funding_rows},
+    limit_headers=_limit_headers,
 )

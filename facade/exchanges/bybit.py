@@ -32,29 +32,31 @@ from facade.venue import (
 from market.markets import Exchange
 from market.timeframes import HOUR_MS
 from venues import VENUES
-from venues.venue import Endpoint
+from venues.venue import Endpoint, Limit
 
 _CANDLES: Final = ("category", "symbol", "interval", "start", "end", "limit")
-_MOMENT_S: Final = 2.0
+# For how long an answer is given to others, as in the file of Binance.
+_BOOK_S: Final = 1.0
+_MOMENT_S: Final = 3.0
 _LISTED_S: Final = 60.0
 # By path below /v5/market/: its parameters, for how long its answer is given to others, and what
 # may answer it from the cache. All count alike.
 _ROWS: Final[tuple[tuple[str, tuple[str, ...], float, Answerer | None], ...]] = (
     ("time", (), 0.0, "time"),
-    ("kline", _CANDLES, 0.0, "klines"),
-    ("mark-price-kline", _CANDLES, 0.0, None),
-    ("index-price-kline", _CANDLES, 0.0, None),
-    ("premium-index-price-kline", _CANDLES, 0.0, None),
+    ("kline", _CANDLES, _MOMENT_S, "klines"),
+    ("mark-price-kline", _CANDLES, _MOMENT_S, None),
+    ("index-price-kline", _CANDLES, _MOMENT_S, None),
+    ("premium-index-price-kline", _CANDLES, _MOMENT_S, None),
     (
         "open-interest",
         ("category", "symbol", "intervalTime", "startTime", "endTime", "limit", "cursor"),
-        0.0,
+        _MOMENT_S,
         "open_interest",
     ),
     (
         "funding/history",
         ("category", "symbol", "startTime", "endTime", "limit"),
-        0.0,
+        _MOMENT_S,
         "funding",
     ),
     (
@@ -64,13 +66,13 @@ _ROWS: Final[tuple[tuple[str, tuple[str, ...], float, Answerer | None], ...]] = 
         None,
     ),
     ("tickers", ("category", "symbol", "baseCoin", "expDate"), _MOMENT_S, None),
-    ("recent-trade", ("category", "symbol", "baseCoin", "optionType", "limit"), 0.0, None),
-    ("orderbook", ("category", "symbol", "limit"), 0.0, None),
+    ("recent-trade", ("category", "symbol", "baseCoin", "optionType", "limit"), _BOOK_S, None),
+    ("orderbook", ("category", "symbol", "limit"), _BOOK_S, None),
     ("risk-limit", ("category", "symbol", "cursor"), _LISTED_S, None),
     (
         "account-ratio",
         ("category", "symbol", "period", "startTime", "endTime", "limit", "cursor"),
-        0.0,
+        _MOMENT_S,
         None,
     ),
 )
@@ -247,7 +249,11 @@ def _funding_rows(body: bytes, symbol: str | None) -> Iterator[ToldRow]:
 
 
 # retCode by status; clients read it from a body of status 200, but for limits of the address.
-_CODES: Final = {403: 10005, 404: 10017, 429: 10006, 503: 10016, 504: 10000}
+_CODES: Final = {
+    **{400: 10001, 401: 10003, 403: 10005, 404: 10017, 405: 10017},
+    **{418: 10018, 429: 10006, 504: 10000},
+}
+_BANNED: Final = 403  # the status of a ban, which others tell as 418
 
 
 def _error(status: int, message: str) -> tuple[int, bytes]:
@@ -259,7 +265,17 @@ def _error(status: int, message: str) -> tuple[int, bytes]:
         "retExtInfo": {},
         "time": 0,
     }
-    return status, orjson.dumps(body)
+    return (_BANNED if status == 418 else status), orjson.dumps(body)
+
+
+def _limit_headers(counter: str, limit: Limit, used: int, now_ms: int) -> list[tuple[bytes, bytes]]:
+    """As with signed requests, the time is that at which the window has passed."""
+    ends_ms = now_ms + round(limit.window_s * 1000)
+    return [
+        (b"x-bapi-limit", b"%d" % limit.quantity),
+        (b"x-bapi-limit-status", b"%d" % max(0, limit.quantity - used)),
+        (b"x-bapi-limit-reset-timestamp", b"%d" % ends_ms),
+    ]
 
 
 FACADE: Final = FacadeVenue(
@@ -275,4 +291,5 @@ FACADE: Final = FacadeVenue(
     closing=_closing,
     unclosed=_unclosed,
     read_rows={Endpoint.OPEN_INTEREST: _interest_rows, Endpoint.FUNDING: _funding_rows},
+    limit_headers=_limit_headers,
 )

@@ -1,0 +1,110 @@
+"""LeftOver: a part of what others leave of a shared budget, for requests that come after theirs.
+
+Whatever takes room here takes it of the budget, too (SharedBudgets): this only says whether it may.
+All processes at one address share both.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from budgets.proxies import pause_key
+from budgets.shared_budgets import LONGEST_SLOT_S, SLOTS, SLOTS_OF_NOW
+from market.markets import Exchange
+from stores.hot.replies import elements, text, whole_number
+from stores.hot.store import HotStore
+from venues.venue import Limit
+
+_MILLION: Final = 1_000_000
+# KEYS: the counter's slots, those of what was taken here, the exchange's pause. ARGV: quantity,
+# slot ms, slots in a window, parts of a slot, weight (0: only look), share in millionths, what is
+# used as far as the caller knows.
+# Reply: 1 if there is room, ms after which to ask again, ms of pause left, its cause, what is used.
+# It begins with a write that a full store allows, as those of shared_budgets.py do.
+_TAKE: Final = (
+    """
+local quantity, slot_ms, slots, parts =
+  tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local weight, share, known = tonumber(ARGV[5]), tonumber(ARGV[6]) / 1000000, tonumber(ARGV[7])
+"""
+    + SLOTS_OF_NOW
+    + """
+local function sum(key)
+  local total, soonest = 0, nil
+  local taken = redis.pcall('HGETALL', key)
+  for i = 1, #taken, 2 do
+    local at = freed(taken[i])
+    local room = tonumber(string.match(taken[i + 1], '^%d+$') or '')
+    if at and room and at > now and at <= now + 2 * longest then
+      total = total + room
+      if not soonest or at < soonest then soonest = at end
+    end
+  end
+  return total, soonest
+end
+if type(redis.pcall('HDEL', KEYS[2], '')) == 'table' then redis.call('DEL', KEYS[2]) end
+local used = math.max(sum(KEYS[1]), known)
+local paused = redis.call('PTTL', KEYS[3])
+local cause = paused > 0 and redis.pcall('GET', KEYS[3])
+if type(cause) == 'string' then return {0, 0, paused, cause, used} end
+local ours, soonest = sum(KEYS[2])
+local left = math.max(0, quantity - math.max(0, used - ours))
+if ours + weight > share * left then
+  return {0, math.ceil(math.max(1, (soonest or now + slot_ms) - now)), 0, '', used}
+end
+if weight > 0 then
+  redis.call('HINCRBY', KEYS[2], slot, weight)
+  redis.call('PEXPIRE', KEYS[2], longest + slot_ms)
+end
+return {1, 0, 0, '', used}
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Whether there is room; else after how long to ask again, or how long the exchange pauses and
+    why. `used`: of the whole budget, by all."""
+
+    is_free: bool
+    wait_s: float
+    paused_s: float
+    cause: str
+    used: int
+
+
+class LeftOver:
+    """`share`: of what is left, for all processes together. `egress_ids`: the public addresses from
+    which exchanges are asked."""
+
+    def __init__(self, store: HotStore, share: float, egress_ids: Mapping[Exchange, str]) -> None:
+        self._take = store.script("take_left_over", _TAKE)
+        self._share = share
+        self._egress_ids = egress_ids
+
+    async def take(
+        self,
+        exchange: Exchange,
+        counter: str,
+        limit: Limit,
+        quantity: int,
+        weight: int,
+        known: int,
+    ) -> Room:
+        """Room for a request of `weight`; of 0: only what is used. `quantity`: of the budget,
+        `known`: how much of it is used as far as this process knows. Raises StoreUnavailable."""
+        egress_id = self._egress_ids[exchange]
+        budget = f"budget:{egress_id}:{exchange}:{counter}"
+        slot_ms = round(limit.window_s * 1000 / SLOTS)
+        parts = max(1, math.ceil(slot_ms / 1000 / LONGEST_SLOT_S))
+        share = round(self._share * _MILLION)
+        free, wait_ms, paused_ms, cause, used = await self._take.run(
+            [budget, f"{budget}:left_over", pause_key(egress_id, exchange)],
+            [quantity, slot_ms, SLOTS, parts, weight, share, known],
+            reply=elements(
+                whole_number(0, 1), whole_number(), whole_number(), text, whole_number()
+            ),
+        )
+        words = cause.decode(errors="replace")
+        return Room(free == 1, wait_ms / 1000, paused_ms / 1000, words, used)

@@ -1,0 +1,50 @@
+"""LimitHeaders: what is used of an exchange's limits by all behind this address, as it tells it."""
+
+import asyncio
+import time
+from typing import Final
+
+from facade.answers import CachedAnswers
+from facade.passing import Passing
+from facade.question import Question
+from market.markets import Exchange
+from venues import VENUES
+
+_LOOK_S: Final = {"native": 1.0, "upstash": 10.0}  # by kind of store: between two looks
+
+Header = tuple[bytes, bytes]
+
+
+class LimitHeaders:
+    """A limit is looked at beside the answers, which never wait for it: what they say is as old as
+    the last answer, but for a second."""
+
+    def __init__(self, passing: Passing, answers: CachedAnswers, kind: str) -> None:
+        self._passing = passing
+        self._answers = answers
+        self._look_s = _LOOK_S[kind]
+        self._used: dict[tuple[Exchange, str], tuple[float, int]] = {}
+        self._looking: dict[tuple[Exchange, str], asyncio.Task[None]] = {}
+
+    def of(self, question: Question) -> list[Header]:
+        exchange, counter = question.exchange, question.path.counter
+        at, seen = self._used.get((exchange, counter), (float("-inf"), 0))
+        if time.monotonic() - at > self._look_s and (exchange, counter) not in self._looking:
+            task = asyncio.create_task(self._look(exchange, counter))
+            self._looking[exchange, counter] = task
+        used = max(seen, self._passing.used(exchange, counter))
+        limit = VENUES[exchange].limits[counter]
+        now_ms = self._answers.now_ms(exchange)
+        return question.facade.limit_headers(counter, limit, used, now_ms)
+
+    async def aclose(self) -> None:
+        for task in self._looking.values():
+            task.cancel()
+        await asyncio.gather(*self._looking.values(), return_exceptions=True)
+
+    async def _look(self, exchange: Exchange, counter: str) -> None:
+        try:
+            used = await self._passing.look(exchange, counter)
+            self._used[exchange, counter] = time.monotonic(), used
+        finally:
+            del self._looking[exchange, counter]

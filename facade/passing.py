@@ -1,0 +1,341 @@
+"""Passing: questions that only the exchange can answer are put to it, each once for all who ask.
+
+Under the budget that the collector uses, of which it takes FACADE_FRACTION of what is left; fairly,
+by client. What was told is given to others who ask the same for a moment, in every process of ours.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+
+from budgets.exchange_client import ExchangeClient, Told
+from budgets.headers import exchange_time_ms, retry_after_s
+from budgets.left_over import LeftOver, Room
+from budgets.rate_limits import ExchangeLimits
+from facade.question import Question
+from facade.shared_answers import Given, Kept, Ours, SharedAnswers
+from facade.shares import NoRoom, Paused, Shares, Turn
+from logging_setup import ThrottledLog
+from market.markets import Exchange
+from metrics.facade import FacadeMetrics
+from stores.hot.store import StoreUnavailable
+from venues.errors import BadPayload, Banned, ExchangeError, RateLimited, SourceDown
+from venues.venue import Endpoint, Request
+
+ROOM_S: Final = 5.0  # for which a question waits for room
+ANSWER_S: Final = 15.0  # for which a client waits for its answer; clients wait 10 s and more
+_ASK_S: Final = 11.0  # for one request, with its admission
+_CLAIM_S: Final = ROOM_S + _ASK_S + 1.0
+_MOMENT_MS: Final = 60_000  # answers of a minute do not serve the next one: a candle may close
+_MOST_KEPT: Final = 32_000_000  # bytes of answers in this process
+_LISTED_S: Final = 10.0  # rows that are told for so long do not depend on the minute
+_ERROR_S: Final = 2.0  # for which a refusal of a question is told to others
+
+log = structlog.get_logger(__name__)
+throttled = ThrottledLog(log)
+
+Heard = Callable[[Question, bytes, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """`asked_at`: monotonic seconds; `is_kept`: it was asked for others before."""
+
+    given: Given
+    asked_at: float
+    is_kept: bool
+
+
+class Failed(Exception):
+    """No answer of the exchange: answered in its form, with this status and cause."""
+
+    def __init__(
+        self, status: int, cause: str, outcome: str, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(cause)
+        self.status = status
+        self.outcome = outcome
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A question under way, and the clients that wait for it."""
+
+    task: "asyncio.Task[Passed]"
+    clients: list[str]
+    turn: Turn | None = None
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """Answers in this process, the oldest first."""
+
+    answers: "OrderedDict[str, tuple[Passed, float]]" = field(default_factory=OrderedDict)
+    size: int = 0
+
+    def get(self, name: str, now: float) -> Passed | None:
+        found = self.answers.get(name)
+        return found[0] if found is not None and now < found[1] else None
+
+    def put(self, name: str, passed: Passed, until: float, now: float) -> None:
+        self._drop(name)
+        self.answers[name] = passed, until
+        self.size += len(passed.given.body)
+        for old, (_, ends) in list(self.answers.items()):
+            if self.size <= _MOST_KEPT and ends > now:
+                break
+            self._drop(old)
+
+    def _drop(self, name: str) -> None:
+        found = self.answers.pop(name, None)
+        self.size -= len(found[0].given.body) if found is not None else 0
+
+
+class Passing:
+    """`heard` is told of each successful answer, and when it was asked for, by the exchange's time
+    (`now_ms`). `share`: of what is left; `processes`: that take of it."""
+
+    def __init__(
+        self,
+        client: ExchangeClient,
+        left_over: LeftOver,
+        shared: SharedAnswers,
+        metrics: FacadeMetrics,
+        *,
+        share: float,
+        processes: int,
+        now_ms: Callable[[Exchange], int],
+        heard: Heard,
+    ) -> None:
+        self._client = client
+        self._left_over = left_over
+        self._shared = shared
+        self._metrics = metrics
+        self._share = share
+        self._processes = processes
+        self._is_alone = False  # the store is away
+        self._now_ms = now_ms
+        self._heard = heard
+        self._flights: dict[str, _Flight] = {}
+        self._kept = _Remembered()
+        self._shares: dict[tuple[Exchange, str], Shares] = {}
+
+    async def ask(self, question: Question, client: str) -> Passed:
+        """The exchange's answer, whatever it says. Raises Failed."""
+        name = self._name(question)
+        kept = self._kept.get(name, time.monotonic())
+        if kept is not None:
+            return kept
+        flight = self._flights.get(name)
+        if flight is None:
+            flight = self._begin(name, question, client)
+        else:
+            _join(flight, client)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await asyncio.shield(flight.task)
+        except TimeoutError:
+            raise Failed(504, "the exchange did not answer in time", "late") from None
+
+    async def aclose(self) -> None:
+        tasks = [flight.task for flight in self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for shares in self._shares.values():
+            await shares.aclose()
+
+    def used(self, exchange: Exchange, counter: str) -> int:
+        """Of the whole budget, as far as this process knows."""
+        return self._limits(exchange).used(counter)
+
+    async def look(self, exchange: Exchange, counter: str) -> int:
+        """What all behind this address use of the budget now."""
+        return (await self._room(exchange, counter, 0)).used
+
+    def _name(self, question: Question) -> str:
+        name = f"{question.exchange}{question.target}"
+        if question.path.ttl_s > _LISTED_S:
+            return name
+        return f"{name} {self._now_ms(question.exchange) // _MOMENT_MS}"
+
+    def _begin(self, name: str, question: Question, client: str) -> _Flight:
+        clients = [client]
+        task = asyncio.create_task(self._fly(name, question, clients))
+        flight = self._flights[name] = _Flight(task, clients)
+
+        def landed(done: "asyncio.Task[Passed]") -> None:
+            del self._flights[name]
+            if not done.cancelled():
+                done.exception()  # who asked may have gone
+
+        task.add_done_callback(landed)
+        return flight
+
+    async def _fly(self, name: str, question: Question, clients: list[str]) -> Passed:
+        state = await self._shared.claim(name, _CLAIM_S)
+        if isinstance(state, Kept):
+            kept_s = _kept_s(question, state.given)
+            passed = Passed(state.given, time.monotonic() - max(0.0, kept_s - state.left_s), True)
+            self._remember(name, passed, state.left_s)
+            return passed
+        given: Given | None = None
+        kept_s = 0.0
+        try:
+            passed = await self._put(name, question, clients)
+            given, kept_s = passed.given, _kept_s(question, passed.given)
+            self._remember(name, passed, kept_s)
+            return passed
+        finally:
+            if state is Ours.CLAIMED:
+                await self._shared.end(name, given, kept_s)
+
+    def _remember(self, name: str, passed: Passed, kept_s: float) -> None:
+        if kept_s > 0:
+            now = time.monotonic()
+            again = Passed(passed.given, passed.asked_at, True)
+            self._kept.put(name, again, now + kept_s, now)
+
+    async def _put(self, name: str, question: Question, clients: list[str]) -> Passed:
+        """Puts the question to the exchange. Raises Failed."""
+        exchange, path = question.exchange, question.path
+        weight = path.weight(question.query)
+        request = Request(exchange, Endpoint.OTHER, question.target, path.counter, weight)
+        await self._await_room(name, request, clients)
+        asked_at, asked_ms = time.monotonic(), self._now_ms(exchange)
+        try:
+            async with asyncio.timeout(_ASK_S):
+                share = self._share / (self._processes if self._is_alone else 1)
+                told = await self._client.ask(request, self._client.counts, share)
+        except TimeoutError:
+            raise Failed(504, "the exchange was not asked in time", "late") from None
+        except ExchangeError as error:
+            self._metrics.upstream(exchange, "error")
+            throttled.warning(
+                "facade_not_answered",
+                exchange=exchange,
+                path=path.path,
+                cause=error.cause,
+                market=question.query.get("symbol"),
+            )
+            raise _failed(error, self._client.clock.wall_ms()) from None
+        self._metrics.upstream(exchange, str(told.status))
+        if told.refusal is None and told.status == 200:
+            self._heard(question, told.body, asked_ms)
+        return Passed(self._given(question, told), asked_at, False)
+
+    async def _await_room(self, name: str, request: Request, clients: list[str]) -> None:
+        limits = self._limits(request.exchange)
+        shares = self._shares_of(request.exchange, request.counter)
+        try:
+            if (left_s := limits.pause_left_s()) > 0:
+                raise Paused(limits.pause_cause, left_s)
+            turn = shares.turn(clients, request.weight)
+            if (flight := self._flights.get(name)) is not None:
+                flight.turn = turn
+            await shares.room(turn, ROOM_S)
+        except Paused as paused:
+            raise _paused(str(paused), paused.retry_s) from None
+        except NoRoom as error:
+            raise Failed(
+                429,
+                f"what is left of the limits for requests passed through is used up ({error}): "
+                f"try again in {math.ceil(error.retry_s)} s",
+                "no budget",
+                math.ceil(error.retry_s),
+            ) from None
+
+    def _given(self, question: Question, told: Told) -> Given:
+        """The answer as it came; a ban or a limit in words of ours, without our address."""
+        refusal = told.refusal
+        now_ms = self._client.clock.wall_ms()
+        if isinstance(refusal, RateLimited | Banned):
+            raise _failed(refusal, now_ms)
+        content_type = told.headers.get("Content-Type", "application/json")
+        if not content_type.isprintable() or not content_type.isascii():
+            content_type = "application/octet-stream"
+        if refusal is not None:
+            throttled.info(
+                "facade_told_an_error",
+                exchange=question.exchange,
+                path=question.path.path,
+                market=question.query.get("symbol"),
+                status=told.status,
+                cause=refusal.cause,
+            )
+        wait_s = retry_after_s(told.headers, exchange_time_ms(told.headers) or now_ms)
+        retry = math.ceil(wait_s) if wait_s is not None and 0 < wait_s < 86_400 else None
+        return Given(told.status, content_type[:100], told.body, retry)
+
+    def _limits(self, exchange: Exchange) -> ExchangeLimits:
+        return self._client.limits.for_exchange(exchange)
+
+    def _shares_of(self, exchange: Exchange, counter: str) -> Shares:
+        key = exchange, counter
+        if key not in self._shares:
+            self._shares[key] = Shares(partial(self._room, exchange, counter))
+        return self._shares[key]
+
+    async def _room(self, exchange: Exchange, counter: str, weight: int) -> Room:
+        limits = self._limits(exchange)
+        budget = limits.budgets[counter]
+        known = limits.used(counter)
+        try:
+            room = await self._left_over.take(
+                exchange, counter, budget.limit, budget.quantity, weight, known
+            )
+        except StoreUnavailable:
+            self._is_alone = True  # it keeps to its own part (ExchangeLimits.admit)
+            return Room(True, 0.0, 0.0, "", known)
+        self._is_alone = False
+        if room.paused_s > 0:
+            limits.extend_pause(room.paused_s, room.cause)
+        return room
+
+
+def _join(flight: _Flight, client: str) -> None:
+    if client in flight.clients:
+        return
+    flight.clients.append(client)
+    if flight.turn is not None:
+        with contextlib.suppress(NoRoom):  # the turn of another serves it
+            flight.turn.join(client)
+
+
+def _kept_s(question: Question, given: Given) -> float:
+    """For how long others are given an answer: errors of the exchange are not."""
+    if given.status >= 500:
+        return 0.0
+    ttl_s = question.path.ttl_s
+    return ttl_s if given.status == 200 else min(ttl_s, _ERROR_S)
+
+
+def _failed(error: ExchangeError, now_ms: int) -> Failed:
+    if isinstance(error, RateLimited | Banned):
+        left_s = max(1.0, (error.until_ms - now_ms) / 1000)
+        return _paused(error.cause, left_s, is_ban=isinstance(error, Banned))
+    if isinstance(error, SourceDown):
+        status = 504 if error.is_late else 502
+        return Failed(status, error.cause, "source down")
+    if isinstance(error, BadPayload):
+        return Failed(502, error.cause, "source down")
+    return Failed(503, error.cause, "source down")
+
+
+def _paused(cause: str, left_s: float, *, is_ban: bool | None = None) -> Failed:
+    is_ban = left_s > 60 if is_ban is None else is_ban
+    return Failed(
+        418 if is_ban else 429,
+        f"{cause} (the exchange is asked nothing from here for {math.ceil(left_s)} s)",
+        "paused",
+        math.ceil(left_s),
+    )
