@@ -5,7 +5,7 @@ Api                 FastAPI behind api/middleware.py
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -197,17 +197,21 @@ class Api(FastAPI):
 
         return asking_by(parts.providers, self._settings)
 
-    def _facade(self, parts: Parts) -> "FacadeEndpoint | None":
+    def _facade(
+        self, parts: Parts, cache: DocumentCache
+    ) -> "AbstractAsyncContextManager[FacadeEndpoint | None]":
         if parts.facade is None:
-            return None
+            return nullcontext()
         from api.facade_composition import open_facade
 
         return open_facade(
             self._settings,
             parts.store,
+            cache,
             parts.facade,
             tokens=self.tokens,
             metrics=self._metrics,
+            counts=self._metrics.facade(),
             cors=self._cors,
             in_flight=self.in_flight,
             piece_deadline_s=self._piece_deadline_s,
@@ -261,7 +265,6 @@ class Api(FastAPI):
             history = HistoryAnswers(
                 HistoryReader(parts.database.history_reads, parts.database.history_name)
             )
-            facade = self._facade(parts)
             console = Console(
                 self._settings, self.tokens, engine_console(self._settings, parts.database)
             )
@@ -269,6 +272,7 @@ class Api(FastAPI):
                 async with (
                     measuring_loop_lag(self._metrics.loop_lag),
                     self._processes.shared(parts.store),
+                    self._facade(parts, cache) as facade,
                 ):
                     yield {
                         "parts": parts,
@@ -283,8 +287,6 @@ class Api(FastAPI):
             finally:
                 await self._watcher.aclose()
                 await events.aclose()
-                if facade is not None:
-                    await facade.aclose()
                 history.aclose()
                 await console.aclose()
                 await cache.aclose()

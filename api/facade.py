@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 
 
 class FacadeEndpoint:
-    """Answers what `PREFIXES` begin; it closes what it is given."""
+    """Answers what `PREFIXES` begin."""
 
     def __init__(
         self,
@@ -80,10 +80,6 @@ class FacadeEndpoint:
         self._piece_deadline_s = piece_deadline_s
         self._parsed: dict[tuple[bytes, bytes], Question] = {}
         self._routes = {exchange: f"/{exchange}/{{path}}" for exchange in FACADES}
-
-    async def aclose(self) -> None:
-        await self._limits.aclose()
-        await self._passing.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         began = time.perf_counter()

@@ -1,16 +1,18 @@
 """The facade of an API process, made of its parts."""
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import AsyncIterator
 
 from api.bytes_in_flight import BytesInFlight
 from api.cors import Cors
+from api.documents.document_cache import DocumentCache
 from api.facade import FacadeEndpoint
+from api.facade_cache import cached_answers
 from api.parts import FacadeParts
 from api.tokens import Tokens
 from budgets.left_over import LeftOver
 from budgets.proxies import egress_id_of
 from config import Settings
-from facade.answers import NoAnswers
 from facade.limit_headers import LimitHeaders
 from facade.passing import Passing
 from facade.question import Question
@@ -20,47 +22,50 @@ from metrics.api import ApiMetrics
 from metrics.facade import FacadeMetrics
 from stores.hot.store import HotStore
 
-if TYPE_CHECKING:
-    from facade.answers import CachedAnswers
 
-
-def open_facade(
+@contextlib.asynccontextmanager
+async def open_facade(
     settings: Settings,
     store: HotStore,
+    cache: DocumentCache,
     parts: FacadeParts,
     *,
     tokens: Tokens,
     metrics: ApiMetrics,
+    counts: FacadeMetrics,
     cors: Cors,
     in_flight: BytesInFlight,
     piece_deadline_s: float,
-) -> FacadeEndpoint:
-    """The endpoint, which closes what is made here."""
-    answers: CachedAnswers = NoAnswers()
+) -> AsyncIterator[FacadeEndpoint]:
+    async with cached_answers(settings, store, cache) as answers:
 
-    def heard(question: Question, body: bytes, asked_ms: int) -> None:
-        answers.passed(question.exchange, question.path, question.query, body, asked_ms)
+        def heard(question: Question, body: bytes, asked_ms: int) -> None:
+            answers.passed(question.exchange, question.path, question.query, body, asked_ms)
 
-    counts = FacadeMetrics(metrics.registry)
-    egress_ids = {exchange: egress_id_of(settings, exchange) for exchange in Exchange}
-    passing = Passing(
-        parts.client,
-        LeftOver(store, settings.facade_fraction, egress_ids),
-        SharedAnswers(store),
-        counts,
-        share=settings.facade_fraction,
-        processes=settings.web_concurrency,
-        now_ms=answers.now_ms,
-        heard=heard,
-    )
-    return FacadeEndpoint(
-        answers,
-        passing,
-        LimitHeaders(passing, answers, store.kind),
-        tokens=tokens,
-        metrics=metrics,
-        counts=counts,
-        cors=cors,
-        in_flight=in_flight,
-        piece_deadline_s=piece_deadline_s,
-    )
+        egress_ids = {exchange: egress_id_of(settings, exchange) for exchange in Exchange}
+        passing = Passing(
+            parts.client,
+            LeftOver(store, settings.facade_fraction, egress_ids),
+            SharedAnswers(store),
+            counts,
+            share=settings.facade_fraction,
+            processes=settings.web_concurrency,
+            now_ms=answers.now_ms,
+            heard=heard,
+        )
+        limits = LimitHeaders(passing, answers, store.kind)
+        try:
+            yield FacadeEndpoint(
+                answers,
+                passing,
+                limits,
+                tokens=tokens,
+                metrics=metrics,
+                counts=counts,
+                cors=cors,
+                in_flight=in_flight,
+                piece_deadline_s=piece_deadline_s,
+            )
+        finally:
+            await limits.aclose()
+            await passing.aclose()

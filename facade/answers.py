@@ -6,7 +6,6 @@ from typing import Protocol
 
 from facade.venue import PublicPath
 from market.markets import Exchange
-from timing.clock import now_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +44,3 @@ class CachedAnswers(Protocol):
         """Takes the body of the exchange's own answer of status 200, which it was asked for at
         `asked_ms`, its time: what it tells is answered from here afterwards. Never waits."""
         ...
-
-
-class NoAnswers:
-    """Knows nothing: every question is passed through."""
-
-    def now_ms(self, exchange: Exchange) -> int:
-        return now_ms()
-
-    async def answer(
-        self, exchange: Exchange, path: PublicPath, query: Mapping[str, str], now_ms: int
-    ) -> CachedAnswer | None:
-        return None
-
-    def passed(
-        self,
-        exchange: Exchange,
-        path: PublicPath,
-        query: Mapping[str, str],
-        body: bytes,
-        asked_ms: int,
-    ) -> None:
-        return None

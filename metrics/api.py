@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from metrics.event_loop import loop_lag, process_registry
+from metrics.facade import FacadeMetrics
 
 _HTTP_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _HTTP_BOUNDS: Final = (*map(floatToGoString, _HTTP_S), "+Inf")
@@ -83,6 +84,7 @@ class ApiMetrics:
         self.loop_lag = loop_lag(self.registry)
         self._http = _Answers()
         self.registry.register(self._http)
+        self._facade: FacadeMetrics | None = None
         self._waiting = Gauge(
             "perpcache_http_waiting_requests",
             "Long polls that wait for a newer document.",
@@ -96,6 +98,12 @@ class ApiMetrics:
         )
         for setting in _TOKENS:  # counted from zero, so that the first one shows as an increase
             self._wrong_tokens.labels(setting)
+
+    def facade(self) -> FacadeMetrics:
+        """The counters of requests to the exchanges' own addresses, which are there from now on."""
+        if self._facade is None:
+            self._facade = FacadeMetrics(self.registry)
+        return self._facade
 
     def answered(self, method: str, route: str, status: int, duration_s: float | None) -> None:
         """Counts an answer. `route` is a template; `duration_s` is None for a long poll."""
