@@ -82,6 +82,7 @@ class Server:
                 clock.monotonic_s(),
                 fault,
                 _period(endpoint, parameters),
+                query,
             )
             self._stats.count(record)
 
@@ -175,7 +176,8 @@ class Server:
 
 
 def _period(endpoint: str, query: Mapping[str, str]) -> str:
-    names = _PERIOD_NAMES if endpoint in (*_KLINES, "open_interest") else ()
+    timed = endpoint.endswith("klines") or endpoint == "open_interest"
+    names = _PERIOD_NAMES if timed else ()
     return next((query[name] for name in names if name in query), "")
 
 

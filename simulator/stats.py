@@ -19,6 +19,7 @@ class RequestRecord(NamedTuple):
     answered_s: float
     fault: str  # the kind of the injected fault, if any
     period: str = ""  # of candles and open interest, as the exchange spells it
+    query: str = ""  # as it was sent
 
 
 class Stats:

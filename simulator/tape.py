@@ -27,7 +27,7 @@ from simulator.candles import (
 )
 
 _UNCOUNTED_MS: Final = 5_000  # one trade in so many, where the candle has no count of trades
-_IDS_A_MINUTE: Final = 1_000_000
+IDS_A_MINUTE: Final = 1_000_000
 
 
 class Trade(NamedTuple):
@@ -228,7 +228,7 @@ def _spread(missing: int, room: Ints, volumes: Ints) -> Ints:
 
 def first_id_of(open_ms: int) -> int:
     """The id of the first fill in the source candle that opens at `open_ms`."""
-    return open_ms // MINUTE_MS * _IDS_A_MINUTE + 1
+    return open_ms // MINUTE_MS * IDS_A_MINUTE + 1
 
 
 def tape_of(candle: Ints, length_ms: int, tick: int, step: int) -> Tape:

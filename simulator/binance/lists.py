@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from simulator.binance.limits import NAME
+from simulator.binance.price_candles import index_price
 from simulator.candles import DAY_MS, HIGH, LOW, OPEN, TRADES, TURNOVER, VOLUME
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.market import Market
@@ -130,7 +131,7 @@ def premium_index(market: Market, now_ms: int) -> dict[str, Any]:
     return {
         "symbol": market.symbol,
         "markPrice": fixed(price, 8),
-        "indexPrice": fixed(price + price // 5000, 8),
+        "indexPrice": fixed(index_price(price), 8),
         "estimatedSettlePrice": fixed(price - price // 4000, 8),
         "lastFundingRate": rate,  # of the next settlement, despite its name
         "interestRate": "0.00010000" if settles else "",

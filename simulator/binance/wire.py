@@ -4,14 +4,15 @@ A comment says "choice" where the documentation is silent.
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from simulator.answers import HTML, JSON_UTF8, PERIODS_MS, Answer, candle_rows, dump, times_of
-from simulator.binance import lists, refusals
+from simulator.binance import lists, refusals, trading
 from simulator.binance import markets as own_markets
 from simulator.binance.limits import NAME, BinanceLimits, BinanceLimitSettings, add_options
+from simulator.binance.price_candles import price_rows
 from simulator.binance.rows import funding_rows, kline_rows, open_interest_rows
 from simulator.binance.streams.books import rest_book
 from simulator.binance.streams.exchange import BinanceStreams
@@ -22,6 +23,7 @@ from simulator.funding import Settlement
 from simulator.market import FundingSource, Market
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
+from simulator.recent_trades import newest_trades, trades_between, trades_from_number
 from simulator.stats import Stats
 from simulator.streams.book import Book
 from simulator.streams.candle_view import Tapes
@@ -34,7 +36,13 @@ _PATHS: Final = {
     "/fapi/v1/time": "time",
     "/fapi/v1/exchangeInfo": "exchange_info",
     "/fapi/v1/klines": "klines",
+    "/fapi/v1/continuousKlines": "continuous_klines",
+    "/fapi/v1/markPriceKlines": "mark_klines",
+    "/fapi/v1/indexPriceKlines": "index_klines",
+    "/fapi/v1/premiumIndexKlines": "premium_klines",
     "/fapi/v1/depth": "depth",
+    "/fapi/v1/trades": "trades",
+    "/fapi/v1/aggTrades": "aggregated_trades",
     "/futures/data/openInterestHist": "open_interest",
     "/fapi/v1/openInterest": "open_interest_now",
     "/fapi/v1/fundingRate": "funding",
@@ -43,6 +51,7 @@ _PATHS: Final = {
     "/fapi/v1/ticker/24hr": "ticker_24h",
     "/fapi/v1/ticker/price": "ticker_price",
     "/fapi/v2/ticker/price": "ticker_price",
+    "/fapi/v1/ticker/bookTicker": "book_ticker",
 }
 # Endpoint -> the counter that it is counted in; the others count by weight.
 _COUNTERS: Final = {"open_interest": "data", "funding": "funding", "funding_info": "funding"}
@@ -50,7 +59,13 @@ _COUNTERS: Final = {"open_interest": "data", "funding": "funding", "funding_info
 _DEPTH_WEIGHTS: Final = {
     "5": 2, "10": 2, "20": 2, "50": 2, "100": 5, "500": 10, "1000": 20,
 }  # fmt: skip
-_WEIGHTS_ONE_ALL: Final = {"premium_index": (1, 10), "ticker_24h": (1, 40), "ticker_price": (1, 2)}
+_WEIGHTS_ONE_ALL: Final = {
+    "premium_index": (1, 10), "ticker_24h": (1, 40), "ticker_price": (1, 2),
+    "book_ticker": (2, 5), "trades": (5, 5), "aggregated_trades": (20, 20),
+}  # fmt: skip
+# Their header of used weight is documented to be wrong.
+_WRONG_HEADER: Final = ("ticker_price", "book_ticker")
+_CONTRACT_TYPES: Final = ("PERPETUAL", "CURRENT_QUARTER", "NEXT_QUARTER", "TRADIFI_PERPETUAL")
 
 
 class Refused(Exception):
@@ -108,7 +123,13 @@ class Binance(Exchange):
             "time": lambda query: dump({"serverTime": self.now_ms()}),
             "exchange_info": self._exchange_info,
             "klines": self._klines,
+            "continuous_klines": self._continuous_klines,
+            "mark_klines": lambda query: self._price_klines("mark_klines", query),
+            "index_klines": lambda query: self._price_klines("index_klines", query),
+            "premium_klines": lambda query: self._price_klines("premium_klines", query),
             "depth": self._depth,
+            "trades": self._trades,
+            "aggregated_trades": self._aggregated_trades,
             "open_interest": self._open_interest,
             "open_interest_now": self._open_interest_now,
             "funding": self._funding,
@@ -116,6 +137,7 @@ class Binance(Exchange):
             "premium_index": self._premium_index,
             "ticker_24h": self._ticker_24h,
             "ticker_price": self._ticker_price,
+            "book_ticker": self._book_ticker,
         }
 
     def answer(self, endpoint: str, query: Query) -> Answer:
@@ -176,7 +198,7 @@ class Binance(Exchange):
         """The counter that a request is counted in, and its cost."""
         if endpoint in _COUNTERS:
             return _COUNTERS[endpoint], 1
-        if endpoint == "klines":
+        if endpoint.endswith("klines"):
             limit = whole_number(query.get("limit", "500")) or 500
             return "weight", 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
         if endpoint == "depth":
@@ -188,7 +210,7 @@ class Binance(Exchange):
         """The weight headers, for endpoints where the exchange sends them."""
         if endpoint in _COUNTERS:
             return {}
-        if endpoint == "ticker_price":  # documented to be wrong there (choice: this request's own)
+        if endpoint in _WRONG_HEADER:  # choice: this request's own
             weight_used = cost
         return {"x-mbx-used-weight-1m": str(weight_used), "x-response-time": "1ms"}
 
@@ -202,6 +224,16 @@ class Binance(Exchange):
             known = query["symbol"] in self.markets.by_exchange[self.name]
             raise Refused(-1121, "Invalid symbol.", rejected=not known)
         return market
+
+    def _contract(self, query: Query, contract_type: str) -> Market:
+        """The contract of this type that the parameter `pair` has."""
+        if not query.get("pair"):
+            raise _missing("pair")
+        for market in self.markets.by_exchange[self.name].values():
+            pair = market.symbol.partition("_")[0]
+            if pair == query["pair"] and market.contract_type == contract_type and not market.gone:
+                return market
+        raise Refused(-4144, "Invalid pair.")  # the text: choice
 
     def _limit(self, query: Query, default: int, most: int) -> int:
         limit = _number(query, "limit")
@@ -221,6 +253,36 @@ class Binance(Exchange):
 
     def _klines(self, query: Query) -> bytes:
         market = self._market(query)
+
+        def render(candles: Ints, interval_ms: int) -> list[bytes]:
+            return kline_rows(candles, interval_ms, market.price_decimals, market.quantity_decimals)
+
+        return self._candles(query, market, market.name, render)
+
+    def _continuous_klines(self, query: Query) -> bytes:
+        if not query.get("contractType"):
+            raise _missing("contractType")
+        if query["contractType"] not in _CONTRACT_TYPES:
+            raise Refused(-1130, "Data sent for parameter 'contractType' is not valid.")  # choice
+        market = self._contract(query, query["contractType"])
+        return self._klines({**query, "symbol": market.symbol})
+
+    def _price_klines(self, endpoint: str, query: Query) -> bytes:
+        """Candles of the mark price, the index price (of a pair) or the premium index."""
+        if endpoint == "index_klines":
+            market = self._contract(query, "PERPETUAL")
+        else:
+            market = self._market(query)
+
+        def render(candles: Ints, interval_ms: int) -> list[bytes]:
+            return price_rows(candles, interval_ms, market.price_decimals, endpoint)
+
+        return self._candles(query, market, (market.name, endpoint), render)
+
+    def _candles(
+        self, query: Query, market: Market, key: Hashable,
+        render: Callable[[Ints, int], list[bytes]],
+    ) -> bytes:  # fmt: skip
         if not query.get("interval"):
             raise _missing("interval")
         interval_ms = PERIODS_MS.get(query["interval"])
@@ -229,21 +291,19 @@ class Binance(Exchange):
         limit = self._limit(query, 500, 1500)  # above 1500: choice
         start_ms, end_ms = self._window(query)
 
-        def render(candles: Ints) -> list[bytes]:
-            return kline_rows(candles, interval_ms, market.price_decimals, market.quantity_decimals)
-
         def rows(first_ms: int, last_ms: int) -> tuple[list[int], list[bytes]]:
             candles = market.closed(interval_ms, first_ms, last_ms)
-            return times_of(candles), render(candles)
+            return times_of(candles), render(candles, interval_ms)
 
         first = market.candles.first_ms
         pages = RowPages(
-            self.markets.pages, market.name, interval_ms, first - first % interval_ms, True, rows
+            self.markets.pages, key, interval_ms, first - first % interval_ms, True, rows
         )
         # The bounds apply to open times, so an unaligned start begins at the next candle. With a
         # start, rows run forward from it.
         text = candle_rows(
-            market, pages, render, limit=limit, first_ms=start_ms or 0,
+            market, pages, lambda candles: render(candles, interval_ms),
+            limit=limit, first_ms=start_ms or 0,
             last_ms=FAR_MS if end_ms is None else end_ms, forward=start_ms is not None,
             now_ms=self.now_ms(),
         )  # fmt: skip
@@ -257,6 +317,33 @@ class Binance(Exchange):
             raise Refused(-4021, f"'{limit}' is not valid depth limit.")
         book = Book(market, Tapes(), self.markets.seed)
         return dump(rest_book(book, self.now_ms(), int(limit)))
+
+    def _book_ticker(self, query: Query) -> bytes:
+        now_ms, tapes, seed = self.now_ms(), Tapes(), self.markets.seed
+        if query.get("symbol"):
+            return dump(trading.book_ticker(Book(self._market(query), tapes, seed), now_ms))
+        books = (Book(market, tapes, seed) for market in self._listed())
+        return dump([trading.book_ticker(book, now_ms) for book in books])
+
+    # --- trades
+
+    def _trades(self, query: Query) -> bytes:
+        market, limit = self._market(query), self._limit(query, 500, 1000)
+        return dump(trading.trades(market, newest_trades(market, self.now_ms(), limit)))
+
+    def _aggregated_trades(self, query: Query) -> bytes:
+        """From `fromId` on; without it within the times, an hour at most (choice: longer windows
+        are cut), or the newest."""
+        market, limit, now_ms = self._market(query), self._limit(query, 500, 1000), self.now_ms()
+        (start_ms, end_ms), from_id = self._window(query), _number(query, "fromId")
+        last_ms = now_ms if end_ms is None else min(end_ms, now_ms)
+        if from_id is not None:
+            found = trades_from_number(market, from_id, now_ms, limit)
+        elif start_ms is None:
+            found = newest_trades(market, last_ms, limit)
+        else:
+            found = trades_between(market, start_ms, min(last_ms, start_ms + HOUR_MS), limit)
+        return dump(trading.aggregated_trades(market, found))
 
     # --- open interest
 

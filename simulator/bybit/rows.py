@@ -1,6 +1,6 @@
-"""Bybit's rows of candles and open interest, as JSON bytes."""
+"""Bybit's rows of candles, of their prices, and of open interest, as JSON bytes."""
 
-from simulator.candles import Ints
+from simulator.candles import CLOSE, TIME, Ints
 from simulator.market import Market
 from simulator.text import fixed, plain_column, rescaled
 
@@ -15,6 +15,21 @@ def kline_rows(candles: Ints, price_decimals: int, quantity_decimals: int) -> li
         f'["{t}","{o}","{h}","{low}","{c}","{v}","{q}"],'.encode()
         for t, o, h, low, c, v, q in zip(times, *prices, volumes, turnovers, strict=True)
     ]
+
+
+def price_rows(candles: Ints, price_decimals: int) -> list[bytes]:
+    """Candles of mark or index price: one JSON array of 5 strings each, followed by a comma."""
+    times, *prices = candles[: CLOSE + 1].tolist()
+    texts = (plain_column(column, price_decimals) for column in prices)
+    return [
+        f'["{t}","{o}","{h}","{low}","{c}"],'.encode()
+        for t, o, h, low, c in zip(times, *texts, strict=True)
+    ]
+
+
+def premium_rows(candles: Ints) -> list[bytes]:
+    """Candles of the premium index; as mark and index price are equal, there is none (choice)."""
+    return [f'["{time}","0","0","0","0"],'.encode() for time in candles[TIME].tolist()]
 
 
 def open_interest_rows(

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote
 
 from simulator.answers import HTML, PERIODS_MS, Answer, candle_rows, dump, error_page, times_of
-from simulator.bybit import lists, refusals
+from simulator.bybit import lists, refusals, trading
 from simulator.bybit import markets as own_markets
 from simulator.bybit.limits import NAME, BybitLimits, BybitLimitSettings, add_options
-from simulator.bybit.rows import kline_rows, open_interest_rows
+from simulator.bybit.rows import kline_rows, open_interest_rows, premium_rows, price_rows
 from simulator.bybit.streams.exchange import BybitStreams
 from simulator.candles import Ints
 from simulator.exchange import (
@@ -29,17 +29,26 @@ from simulator.exchange_markets import ExchangeMarkets
 from simulator.market import Market
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
+from simulator.recent_trades import newest_trades
 from simulator.recorded_files import RecordedSeries
 from simulator.stats import Stats
+from simulator.streams.book import Book
+from simulator.streams.candle_view import Tapes
 from simulator.text import plain
 
 _PATHS: Final = {
     "/v5/market/time": "time",
     "/v5/market/kline": "klines",
+    "/v5/market/mark-price-kline": "mark_klines",
+    "/v5/market/index-price-kline": "index_klines",
+    "/v5/market/premium-index-price-kline": "premium_klines",
     "/v5/market/open-interest": "open_interest",
     "/v5/market/funding/history": "funding",
     "/v5/market/instruments-info": "instruments",
     "/v5/market/tickers": "tickers",
+    "/v5/market/orderbook": "orderbook",
+    "/v5/market/recent-trade": "recent_trades",
+    "/v5/market/risk-limit": "risk_limits",
 }
 # W and M are not modelled.
 INTERVALS_MS: Final = {
@@ -52,6 +61,10 @@ _OI_PERIODS_MS: Final = {
     "5min": PERIODS_MS["5m"], "15min": PERIODS_MS["15m"], "30min": PERIODS_MS["30m"],
     "1h": PERIODS_MS["1h"], "4h": PERIODS_MS["4h"], "1d": PERIODS_MS["1d"],
 }  # fmt: skip
+
+
+OTHER_CATEGORIES: Final = ("spot", "inverse", "option")  # not modelled
+_RISK_LIMIT_PAGE: Final = 15  # contracts of one page, as clients of the exchange say
 
 
 class Refused(Exception):
@@ -97,10 +110,16 @@ class Bybit(Exchange):
         self._answers: dict[str, Callable[[Query], bytes]] = {
             "time": self._time,
             "klines": self._klines,
+            "mark_klines": self._price_klines,
+            "index_klines": self._price_klines,
+            "premium_klines": self._premium_klines,
             "open_interest": self._open_interest,
             "funding": self._funding,
             "instruments": self._instruments,
             "tickers": self._tickers,
+            "orderbook": self._orderbook,
+            "recent_trades": self._recent_trades,
+            "risk_limits": self._risk_limits,
         }
 
     def answer(self, endpoint: str, query: Query) -> Answer:
@@ -209,6 +228,23 @@ class Bybit(Exchange):
     # --- series
 
     def _klines(self, query: Query) -> bytes:
+        def render(market: Market, candles: Ints) -> list[bytes]:
+            return kline_rows(candles, market.price_decimals, market.quantity_decimals)
+
+        return self._candles(query, "", render)
+
+    def _price_klines(self, query: Query) -> bytes:
+        """Mark price and index price are the last price, as in tickers (choice)."""
+        return self._candles(
+            query, "prices", lambda market, candles: price_rows(candles, market.price_decimals)
+        )
+
+    def _premium_klines(self, query: Query) -> bytes:
+        return self._candles(query, "premium", lambda market, candles: premium_rows(candles))
+
+    def _candles(
+        self, query: Query, kind: str, render: Callable[[Market, Ints], list[bytes]]
+    ) -> bytes:
         self._category(query, "linear")
         market = self._market(query, {"category": "", "symbol": "", "list": []})
         interval_ms = INTERVALS_MS.get(query.get("interval", ""))
@@ -217,21 +253,19 @@ class Bybit(Exchange):
         limit = _limit(query, 200, 1000)
         start_ms, end_ms = _number(query, "start"), _number(query, "end")
 
-        def render(candles: Ints) -> list[bytes]:
-            return kline_rows(candles, market.price_decimals, market.quantity_decimals)
-
         def rows(first_ms: int, last_ms: int) -> tuple[list[int], list[bytes]]:
             candles = market.closed(interval_ms, first_ms, last_ms)
-            return times_of(candles), render(candles)
+            return times_of(candles), render(market, candles)
 
         first = market.candles.first_ms
         pages = RowPages(
-            self.markets.pages, market.name, interval_ms, first - first % interval_ms, False, rows
-        )
+            self.markets.pages, (market.name, kind) if kind else market.name, interval_ms,
+            first - first % interval_ms, False, rows,
+        )  # fmt: skip
         # An unaligned start gives the candle that contains it. A start alone runs forward; a window
         # wider than the limit gives its newest rows.
         text = candle_rows(
-            market, pages, render, limit=limit,
+            market, pages, lambda candles: render(market, candles), limit=limit,
             first_ms=0 if start_ms is None else start_ms - start_ms % interval_ms,
             last_ms=FAR_MS if end_ms is None else end_ms,
             forward=start_ms is not None and end_ms is None, now_ms=self.now_ms(),
@@ -292,6 +326,8 @@ class Bybit(Exchange):
         return dump({"timeSecond": str(now_ms // 1000), "timeNano": str(now_ms * 1_000_000)})
 
     def _instruments(self, query: Query) -> bytes:
+        if query.get("category") in OTHER_CATEGORIES:  # choice: nothing is listed there
+            return dump({"category": query["category"], "list": [], "nextPageCursor": ""})
         self._category(query)
         limit = _limit(query, 500, 1000)
         markets = sorted(self.markets.by_exchange[self.name].values(), key=lambda m: m.symbol)
@@ -331,6 +367,36 @@ class Bybit(Exchange):
             markets = [m for m in every if not m.gone and m.status == "Trading"]
         entries: list[dict[str, Any]] = [lists.ticker(m, now_ms) for m in markets]
         return dump({"category": "linear", "list": entries})
+
+    def _orderbook(self, query: Query) -> bytes:
+        self._category(query)
+        market, limit = self._market(query), _limit(query, 25, 1000)
+        book = Book(market, Tapes(), self.markets.seed)
+        return dump(trading.orderbook(book, self.now_ms(), limit))
+
+    def _recent_trades(self, query: Query) -> bytes:
+        self._category(query)
+        market, limit = self._market(query), _limit(query, 500, 1000)
+        found = newest_trades(market, self.now_ms(), limit)
+        return dump({"category": "linear", "list": trading.recent_trades(market, found)})
+
+    def _risk_limits(self, query: Query) -> bytes:
+        self._category(query)
+        markets: list[Market]
+        if query.get("symbol"):
+            markets = [self._market(query)]
+        else:
+            every = self.markets.by_exchange[self.name].values()
+            markets = sorted(
+                (m for m in every if not m.gone and m.status == "Trading"), key=lambda m: m.symbol
+            )
+        if query.get("cursor"):
+            last = _cursor_fields(query["cursor"]).get("last", "")
+            markets = [m for m in markets if m.symbol > last]
+        page, rest = markets[:_RISK_LIMIT_PAGE], markets[_RISK_LIMIT_PAGE:]
+        cursor = quote(f"last={page[-1].symbol}", safe="") if rest else ""
+        entries = [entry for market in page for entry in trading.risk_limits(market)]
+        return dump({"category": "linear", "list": entries, "nextPageCursor": cursor})
 
 
 def _number(query: Query, name: str) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from simulator.answers import dump
+from simulator.bybit.trading import execution_id
 from simulator.streams.trade_feed import TradeFeed
 from simulator.tape import Trade
 from simulator.text import plain
@@ -32,8 +33,6 @@ class PublicTradeFeed(TradeFeed):
 
     def _row(self, trade: Trade) -> dict[str, object]:
         market = self.market
-        digits = f"{trade.number:032x}"
-        parts = digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
         return {
             "T": trade.time_ms,
             "s": market.symbol,
@@ -41,7 +40,7 @@ class PublicTradeFeed(TradeFeed):
             "v": plain(trade.volume, market.quantity_decimals),
             "p": plain(trade.price, market.price_decimals),
             "L": self._direction(trade.price),
-            "i": "-".join(parts),
+            "i": execution_id(trade),
             "BT": False,
             "RPI": False,
             "seq": trade.number,
