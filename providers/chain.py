@@ -8,11 +8,11 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 import structlog
 
 from logging_setup import OutageLog
+from providers.alerts import Alerts
 from providers.answers import (
     Answer,
     Answers,
@@ -24,7 +24,7 @@ from providers.answers import (
     names_of,
 )
 from providers.assets import Assets
-from providers.attempts import Alert, OnAlert
+from providers.attempts import Alert
 from providers.bounds import MANY
 from providers.client import Client
 from providers.errors import NEVER_ASKED, ErrorClass, InvalidQuestion, NoAnswer, Tried
@@ -46,8 +46,6 @@ from providers.whales.detector import Whales
 from providers.witnesses import Told, Witnesses
 from stores.hot.store import StoreUnavailable
 
-TOLD_AGAIN_S: Final = 900.0  # between two alerts of one kind about one resource
-
 log = structlog.get_logger(__name__)
 
 
@@ -63,11 +61,11 @@ class Chains:
         told: ToldStories,
         plausible: Plausible,
         probes: Probes,
+        alerts: Alerts,
         *,
         assets: Assets,
         nodes: Nodes,
         whales: Whales,
-        on_alert: OnAlert | None = None,
     ) -> None:
         self.registry = registry
         self.client = client
@@ -77,12 +75,11 @@ class Chains:
         self._answers = answers
         self._plausible = plausible
         self.probes = probes
-        self._on_alert = on_alert
+        self._alerts = alerts
         self.lineups = Lineups(registry, client)
         self._news = Gathering(client, self.lineups, answers, told, Mentions(assets))
         self._retries = RetryBudget(client.clock)
         self._silent: set[str] = set()  # chains of which nobody answers, as was told
-        self._told: dict[tuple[str, str | None], float] = {}  # alerts, with when
         # Questions under way, each with when it is answered at the latest.
         self._flights: dict[Question, tuple[asyncio.Task[Answer], float]] = {}
         self._asking: set[asyncio.Task[Answer]] = set()
@@ -233,18 +230,15 @@ class Chains:
         for name, told in witnesses.doubted.items():
             for each in told:
                 why = "" if each.doubt is None else each.doubt.reason
-                self._tell(Alert("quarantined", chain, each.resource.id, f"{name}: {why}"))
+                self._alerts.tell(Alert("quarantined", chain, each.resource.id, f"{name}: {why}"))
         for liar, why in witnesses.liars:
-            self._tell(Alert("quarantined", chain, liar.resource.id, why))
+            self._alerts.tell(Alert("quarantined", chain, liar.resource.id, why))
             try:
                 await self.client.gate.accuse(self.client.account(liar.resource), why)
             except StoreUnavailable as error:
                 self._outage.failed(error)
 
     def _alert(self, chain: str, tried: tuple[Tried, ...], answered: bool) -> None:
-        for each in tried:
-            if each.error_class is ErrorClass.KEY_REJECTED:
-                self._tell(Alert("key_refused", chain, each.resource, each.message))
         if answered:
             self._silent.discard(chain)
         elif chain not in self._silent and not any(
@@ -252,25 +246,9 @@ class Chains:
         ):
             self._silent.add(chain)
             asked = {each.resource for each in tried if each.skipped not in NEVER_ASKED}
-            self._tell(Alert("no_living_member", chain, None, f"nobody of {len(asked)} answers"))
-
-    def _tell(self, alert: Alert) -> None:
-        """Says the same of one resource once in a while, however often it is asked."""
-        now_s, what = self.client.clock.monotonic_s(), (alert.kind, alert.resource)
-        if (
-            alert.resource is not None
-            and now_s - self._told.get(what, -TOLD_AGAIN_S) < TOLD_AGAIN_S
-        ):
-            return
-        self._told[what] = now_s
-        log.warning(
-            f"provider_{alert.kind}",
-            chain=alert.chain,
-            resource=alert.resource,
-            message=alert.message,
-        )
-        if self._on_alert is not None:
-            self._on_alert(alert)
+            self._alerts.tell(
+                Alert("no_living_member", chain, None, f"nobody of {len(asked)} answers")
+            )
 
 
 def _known(told: Told) -> Known:

@@ -12,8 +12,9 @@ import structlog
 from config import Settings
 from providers.account import Account
 from providers.admission import Admission, Successes
+from providers.alerts import Alerts
 from providers.assets import Assets, UnknownAsset
-from providers.attempts import Attempt, OnAttempt, Purpose
+from providers.attempts import Alert, Attempt, OnAttempt, Purpose
 from providers.bounds import MANY, checked, subject_of
 from providers.classify import classify
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError
@@ -68,6 +69,7 @@ class Client:
         registry: Rows,
         assets: Assets,
         store: HotStore,
+        alerts: Alerts,
         *,
         environ: Mapping[str, str],
         clock: Clock | None = None,
@@ -82,6 +84,7 @@ class Client:
         self._base_url = settings.providers_base_url
         self._keys = Keys(registry.resources, environ, settings)
         self._http = Http(settings, self.clock)
+        self._alerts = alerts
         self._on_attempt = on_attempt
         self._made = lru_cache(maxsize=1024)(requests_of)
         # They come many at once, and each thread that reads one takes the event loop's turn.
@@ -225,6 +228,8 @@ class Client:
             value = await found if isinstance(found, Awaitable) else found
         except _UNREADABLE as raised:
             error = self._keys.cleaned(_refused(raised, resource, of_caller))
+            if error.error_class is ErrorClass.KEY_REJECTED:
+                self._alerts.tell(Alert("key_refused", resource.chain, resource.id, str(error)))
             await self._ended(account, right, call, request, error)
             raise error from None
         await self._ended(account, right, call, request, None, successes)

@@ -20,7 +20,7 @@ class Keys:
         self._keys = {each.id: key_of(each, environ) for each in resources}
         self._egress_id = settings.egress_id
         known = {key.get_secret_value() for key in self._keys.values() if key is not None}
-        self._redactor = Redactor([*known, *settings.secrets()])
+        self._redactors = Redactor(known, parts=True), Redactor(settings.secrets())
 
     def account(self, resource: Resource) -> Account:
         return Account(resource, self._egress_id, self._keys.get(resource.id))
@@ -36,7 +36,9 @@ class Keys:
         return self.account(resource)
 
     def clean(self, text: str) -> str:
-        return self._redactor.clean(text)
+        for each in self._redactors:
+            text = each.clean(text)
+        return text
 
     def cleaned(self, error: ProviderError) -> ProviderError:
         """The error without keys, which a provider may repeat in its words."""

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping
 
 from config import Settings
+from providers.alerts import Alerts
 from providers.answers import Answers
 from providers.assets import Assets
 from providers.attempts import OnAlert, OnAttempt
@@ -21,7 +22,7 @@ from providers.whales.memory import Memory
 from providers.whales.pricing import usd_prices
 from providers.whales.scanning import Priced
 from stores.hot.store import HotStore
-from timing.clock import Clock
+from timing.clock import Clock, SystemClock
 
 
 @contextlib.asynccontextmanager
@@ -37,8 +38,10 @@ async def open_chains(
     on_alert: OnAlert | None = None,
 ) -> AsyncIterator[Chains]:
     """The chains of this process. `environ` has the providers' keys."""
+    clock = clock or SystemClock()
+    alerts = Alerts(clock, on_alert)
     client = Client(
-        *(settings, registry, assets, store),
+        *(settings, registry, assets, store, alerts),
         environ=environ,
         clock=clock,
         on_attempt=on_attempt,
@@ -54,11 +57,10 @@ async def open_chains(
         probes = Probes(registry, client, assets)
         chains = Chains(
             *(registry, client, Answers(store), Usage(store), ToldStories(store)),
-            *(Plausible(assets), probes),
+            *(Plausible(assets), probes, alerts),
             assets=assets,
             nodes=nodes,
             whales=whales,
-            on_alert=on_alert,
         )
         try:
             yield chains

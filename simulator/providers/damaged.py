@@ -49,23 +49,32 @@ def impossible(answer: Answer, variant: str) -> Answer:
         value = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         return truncated(answer)
-    answer.body = dump(_with(value, variant))
+    answer.body = dump(_with(value, _INSTEAD[variant], flat=variant == "types"))
     if variant == "nan":  # orjson writes none of these
         answer.body = answer.body.replace(b'"#nan#"', b"NaN")
     return answer
 
 
-def _with(value: Any, variant: str) -> Any:
+def telling(answer: Answer, text: str) -> Answer:
+    """The answer with a text in place of all its numbers."""
+    try:
+        answer.body = dump(_with(orjson.loads(answer.body), (text, text), flat=False))
+    except orjson.JSONDecodeError:
+        return truncated(answer)
+    return answer
+
+
+def _with(value: Any, instead: tuple[Any, Any], *, flat: bool) -> Any:
     if isinstance(value, dict):
-        if variant == "types":
-            return [_with(item, variant) for item in value.values()]
-        return {name: _with(item, variant) for name, item in value.items()}
+        if flat:
+            return [_with(item, instead, flat=flat) for item in value.values()]
+        return {name: _with(item, instead, flat=flat) for name, item in value.items()}
     if isinstance(value, list):
-        return [_with(item, variant) for item in value]
+        return [_with(item, instead, flat=flat) for item in value]
     is_text = isinstance(value, str) and _NUMBER.fullmatch(value)
     if isinstance(value, bool) or not (is_text or isinstance(value, int | float)):
         return value
-    return _INSTEAD[variant][1 if is_text else 0]
+    return instead[1 if is_text else 0]
 
 
 _INSTEAD: Final[Mapping[str, tuple[Any, Any]]] = {

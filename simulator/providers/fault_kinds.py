@@ -36,3 +36,4 @@ LIES: Final = {
 KINDS: Final = {**ERRORS, **BROKEN, **LIES}
 TRANSIENT: Final = ("reset", "500", "502", "503", "504", "truncated", "html")
 VARIANTS: Final = ("nan", "zero", "negative", "bool", "types", "doctype")
+ECHOING: Final = (*ERRORS, "status", "bad_payload")  # what may repeat the request

@@ -7,6 +7,7 @@ A rule is a JSON object:
     share      0 to 1: the chance of each request (1)
     seconds    how long the rule lasts; absent: until it is deleted
     count      most hits
+    echo       what its error repeats of the request: see echo.ECHOES
 and the fields of its class.
 """
 
@@ -18,11 +19,13 @@ from typing import Any, Final
 
 from simulator.faults import InvalidRule
 from simulator.providers.asked import TRUTH, Lies
-from simulator.providers.fault_kinds import KINDS, LIES, TRANSIENT, VARIANTS
+from simulator.providers.echo import ECHOES
+from simulator.providers.fault_kinds import ECHOING, KINDS, LIES, TRANSIENT, VARIANTS
 
 _FIELDS: Final = frozenset({
     "host", "path", "class", "share", "seconds", "count", "status", "retry_after", "seconds_each",
     "factor", "assets", "age_s", "blocks", "variant", "file",
+    "echo",
 })  # fmt: skip
 _NUMBERS: Final = (
     "share", "seconds", "count", "retry_after", "seconds_each", "factor", "age_s", "blocks",
@@ -149,12 +152,7 @@ def _check(rule: Any) -> None:
         value = rule.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
             raise InvalidRule(f"{name} must be a number of at least 0")
-    if rule["class"] == "status" and not _is_status(rule.get("status")):
-        raise InvalidRule("class status needs a status from 400 to 599")
-    if rule.get("variant", VARIANTS[0]) not in VARIANTS:
-        raise InvalidRule(f"variant must be one of {', '.join(VARIANTS)}")
-    if rule["class"] == "recorded" and not isinstance(rule.get("file"), str):
-        raise InvalidRule("class recorded needs a file")
+    _check_class(rule)
     for name in ("host", "assets"):
         value = rule.get(name, [])
         texts = [value] if isinstance(value, str) else value
@@ -162,6 +160,19 @@ def _check(rule: Any) -> None:
             raise InvalidRule(f"{name} must be a text or a list of texts")
     if not isinstance(rule.get("path", ""), str):
         raise InvalidRule("path must be a text")
+
+
+def _check_class(rule: Mapping[str, Any]) -> None:
+    """The fields of its class."""
+    if rule["class"] == "status" and not _is_status(rule.get("status")):
+        raise InvalidRule("class status needs a status from 400 to 599")
+    if rule.get("variant", VARIANTS[0]) not in VARIANTS:
+        raise InvalidRule(f"variant must be one of {', '.join(VARIANTS)}")
+    if "echo" in rule and (rule["echo"] not in ECHOES or rule["class"] not in ECHOING):
+        told = f"one of {', '.join(ECHOES)}, of class {', '.join(ECHOING)}"
+        raise InvalidRule(f"echo must be {told}")
+    if rule["class"] == "recorded" and not isinstance(rule.get("file"), str):
+        raise InvalidRule("class recorded needs a file")
 
 
 def _is_status(status: Any) -> bool:

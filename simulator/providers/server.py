@@ -16,6 +16,7 @@ from simulator.providers import damaged
 from simulator.providers.asked import TRUTH, Asked, Lies, View
 from simulator.providers.control import ProviderControl
 from simulator.providers.dialects import PLAIN
+from simulator.providers.echo import echo_of, with_echo
 from simulator.providers.fault_kinds import ERRORS
 from simulator.providers.faults import Rule, together
 from simulator.providers.log import ProviderRequest
@@ -124,11 +125,14 @@ class Providers:
         told += [each.kind for each in ([rule] if rule else []) + lies]
         kind = rule.drawn_kind() if rule else ""
         if rule is not None and (broken := await self._broken(site, asked, rule, kind)) is not None:
-            return broken
+            echo = rule.settings.get("echo")
+            return broken if echo is None else with_echo(broken, echo_of(asked, echo))
         if lies:
             asked = replace(asked, view=self.view(asked.host, together(lies)))
         answer = self._usual(site, asked)
         if rule is not None and kind == "bad_payload":
+            if "echo" in rule.settings:
+                return damaged.telling(answer, echo_of(asked, rule.settings["echo"]))
             return damaged.impossible(answer, str(rule.settings.get("variant", "types")))
         damage = damaged.DAMAGING.get(kind)
         return answer if damage is None else damage(answer)

@@ -6,25 +6,33 @@ from typing import Final
 from urllib.parse import quote
 
 from providers.resources import Resource
+from simulator.providers.echo import ECHOES
+from simulator.providers.fault_kinds import ERRORS
 
-# What each keyed provider does once, in its own words.
-FAULTS: Final = (
-    *("key_rejected", "plan_forbids", "rate_limited", "quota_spent", "geo_blocked"),
-    *("caller_fault", "transient", "challenge", "truncated", "bad_payload", "unknown", None),
+# What keyed providers do, in their own words; where they can, they repeat in one of the forms what
+# they were asked.
+_ALONE: Final = ("transient", "challenge", "truncated", "unknown")
+FAULTS: Final[tuple[dict[str, str] | None, ...]] = (
+    *({"class": kind, "echo": echo} for echo in ECHOES for kind in (*ERRORS, "bad_payload")),
+    *({"class": kind} for kind in _ALONE),
+    None,
 )
 
 
 def placeholders(rows: Iterable[Resource]) -> dict[str, str]:
     """A key for each variable, unlike any other text."""
     names = sorted({row.key.variable for row in rows if row.key is not None})
-    return {name: f"Zq{number:02}Placeholder{name[:4]}9xW" for number, name in enumerate(names)}
+    return {name: f"Zq{number:02}+Place=holder{name[:4]}9xW" for number, name in enumerate(names)}
 
 
 def forms(secret: str) -> set[str]:
     raw = secret.encode()
+    within = base64.b64encode(b"u:" + raw).decode()[4:-4]
+    percent = quote(secret, safe="")
     return {
-        *(secret, secret.lower(), secret.upper(), secret[::-1], quote(secret, safe="")),
-        *(base64.b64encode(raw).decode().rstrip("="), raw.hex()),
+        *(secret, secret.lower(), secret.upper(), percent, percent.lower()),
+        *(base64.b64encode(raw).decode().rstrip("="), within),
+        *(raw.hex(), raw.hex().upper(), secret[: len(secret) // 2]),
     }
 
 

@@ -224,3 +224,19 @@ async def test_calls_that_are_cancelled_leave_nothing_behind(
         question = asyncio.create_task(opened.chains.ask(prices("btc"), 30))
         await asyncio.wait((question,), timeout=0.05)
     assert question.done()
+
+
+@pytest.mark.parametrize("by", ["a question", "a probe"])
+async def test_a_key_that_is_refused_is_told_once_whoever_was_asking(
+    asking: OpenChains, providers: FakeProviders, by: str
+) -> None:
+    providers.does["a"] = fails(401)
+    async with asking(KEYED, environ={"A_API_KEY": KEY}) as opened:
+        for _ in range(2):
+            with pytest.raises((NoAnswer, ProviderError)):
+                if by == "a probe":
+                    await opened.chains.probes.probe(KEYED)
+                else:
+                    await opened.chains.ask(prices("btc"), 3)
+        told = [(each.kind, each.chain, each.resource) for each in opened.alerts]
+    assert told.count(("key_refused", KEYED.chain, KEYED.id)) == 1

@@ -88,17 +88,15 @@ async def _ask_all_with_keys(
     keyed = [row for row in rows if row.key is not None and row.state is not State.DEAD and row.url]
     for number, row in enumerate(keyed):
         world.delete("/sim/providers/faults")
-        kind = FAULTS[number % len(FAULTS)]
-        if kind is not None:
-            host = urlsplit(row.url).hostname
-            world.post("/sim/providers/faults", {"host": host, "class": kind})
+        if (fault := FAULTS[number % len(FAULTS)]) is not None:
+            world.post("/sim/providers/faults", {"host": urlsplit(row.url).hostname, **fault})
         try:
             hour.texts.append(repr(await hour.chains.probes.probe(row)))
         except (ProviderError, Skipped) as error:
             hour.texts.append(f"{row.id}: {error!r}")
     # All that are left refuse their keys, so that it is told: by nobody of the chain answering.
     world.delete("/sim/providers/faults")
-    world.post("/sim/providers/faults", {"class": "key_rejected"})
+    world.post("/sim/providers/faults", {"class": "key_rejected", "echo": "request"})
     known = assets.load()
     for chain in hour.registry.chains():
         try:

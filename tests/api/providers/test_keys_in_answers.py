@@ -97,16 +97,16 @@ async def test_no_key_is_in_any_answer(
         await told.ask_all()
         for number, row in enumerate(rows):
             imitated.delete("/sim/providers/faults")
-            if (kind := FAULTS[number % len(FAULTS)]) is not None:
+            if (fault := FAULTS[number % len(FAULTS)]) is not None:
                 host = urlsplit(row.url).hostname
-                imitated.post("/sim/providers/faults", {"host": host, "class": kind})
+                imitated.post("/sim/providers/faults", {"host": host, **fault})
             await told.ask("POST", f"/api/providers/{row.id}/probe")
             await told.ask("GET", f"/api/providers/{row.id}")
         imitated.delete("/sim/providers/faults")
         for verb in ("disable", "enable"):
             await told.ask("POST", f"/api/providers/{rows[0].id}/{verb}")
         # All refuse their keys, and nobody answers.
-        imitated.post("/sim/providers/faults", {"class": "key_rejected"})
+        imitated.post("/sim/providers/faults", {"class": "key_rejected", "echo": "request"})
         await told.ask_all()
         async with asyncio.timeout(10):
             told.texts["events"] = (await events.content.readuntil(b"key_refused")).decode()

@@ -52,7 +52,7 @@ class Truth:
                     due = prices[each.asset]
                     if abs(each.value / due - 1) > _OFF:
                         found.append(f"{each.provider}: {each.asset} {each.value}, not {due}")
-                case GasPrice(base_fee_wei=None):
+                case GasPrice(chain_id=None):
                     found += await self._wrong_fee(each)
                 case GasPrice():
                     found += await self._wrong_gas(each)
@@ -77,6 +77,8 @@ class Truth:
         told = await self.get("/truth/chain", chain=gas.chain)
         due = int(told["base_fee_wei"]) + int(told["priority_wei"])
         fee = (gas.base_fee_wei or 0) + (gas.priority_standard_wei or 0)
+        if gas.base_fee_wei is None:  # its provider tells all of it in one
+            fee = gas.max_fee_standard_wei or 0
         return [] if _near(fee, due) else [f"{gas.provider}: {fee} wei, not {due}"]
 
     async def _wrong_head(self, chain: str, answer: RpcAnswer) -> list[str]:

@@ -2,6 +2,7 @@
 
 import http.client
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -196,6 +197,8 @@ def test_an_answer_that_is_late_is_late_in_simulated_time(sim: Simulator) -> Non
         ({"class": "status"}, "status"),
         ({"class": "status", "status": True}, "status"),
         ({"class": "bad_payload", "variant": "x"}, "variant"),
+        ({"class": "key_rejected", "echo": "x"}, "echo"),
+        ({"class": "reset", "echo": "plain"}, "echo"),
         ({"class": "recorded"}, "file"),
         ("x", "JSON object"),
     ],
@@ -216,3 +219,38 @@ def test_a_fault_is_told_of_each_request(sim: Simulator) -> None:
         ["lagging"], ["eth_blockNumber"], 200,
     )  # fmt: skip
     assert told["faults"] == {"lagging": 1}
+
+
+_KEY = "Aa0+longer/than=16"
+_ETHERSCAN_KEYED = _ETHERSCAN.replace("apikey=k", f"apikey={quote(_KEY, safe='')}")
+
+
+@pytest.mark.parametrize(
+    ("echo", "told"),
+    [
+        ("plain", _KEY),
+        ("request", f"apikey={_KEY}"),
+        ("percent", "Aa0%2Blonger%2Fthan%3D16"),
+        ("base64", "QWEwK2xvbmdlci90aGFuPTE2"),
+        ("basic", "dTpBYTArbG9uZ2VyL3RoYW49MTY="),
+        ("hex", "4161302b6c6f6e6765722f7468616e3d3136"),
+        ("upper_hex", "4161302B6C6F6E6765722F7468616E3D3136"),
+        ("upper", "AA0+LONGER/THAN=16"),
+        ("part", "Aa0+longe***"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["key_rejected", "rate_limited", "status", "bad_payload"])
+def test_errors_repeat_what_they_are_told_to(
+    sim: Simulator, kind: str, echo: str, told: str
+) -> None:
+    more = {"status": 500} if kind == "status" else {}
+    sim.post("/sim/providers/faults", {"class": kind, "echo": echo, **more})
+    _, _, body = sim.full("GET", _ETHERSCAN_KEYED)
+    assert told in body.decode()
+
+
+def test_a_header_is_repeated_too(sim: Simulator) -> None:
+    sim.post("/sim/providers/faults", {"class": "key_rejected", "echo": "plain"})
+    headers = {"Authorization": f"Bearer {_KEY}"}
+    status, _, body = sim.full("GET", "/api.coingecko.com/api/v3/ping", headers=headers)
+    assert status == 401 and _KEY in body.decode()
