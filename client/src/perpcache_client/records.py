@@ -1,0 +1,106 @@
+"""Jobs, markets and what is missing, as typed records made from the service's JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that a table lacks, and why. `symbol` None: the whole exchange brought nothing."""
+
+    exchange: str
+    symbol: str | None
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """A market. `meta` has its Hurst exponent, entropy and realised volatility, where known;
+    the times, UTC milliseconds, are told where markets are asked for as of a time."""
+
+    exchange: str
+    symbol: str
+    base: str
+    quote: str
+    meta: Mapping[str, float | None]
+    launched_at: int | None = None
+    listed_from: int | None = None
+    listed_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run of a job ended: `state` is complete, failed or aborted."""
+
+    run: int
+    state: str
+    as_of: int | None
+    finished_at: int
+    result: Mapping[str, Any] | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job of the service. `run` is the run that answers the request, `last` the one that ended
+    last; `phase`, `done` and `total` are the progress of the present one."""
+
+    id: str
+    kind: str
+    timeframe: str | None
+    produces: tuple[str, ...]
+    run: int
+    state: str
+    phase: str
+    done: int
+    total: int
+    error: str | None
+    result: Mapping[str, Any] | None
+    last: Run | None
+
+
+def missing_from(entry: Mapping[str, Any]) -> Missing:
+    return Missing(entry["exchange"], entry["symbol"], entry["part"], entry["reason"])
+
+
+def market_from(entry: Mapping[str, Any]) -> Market:
+    return Market(
+        exchange=entry["exchange"],
+        symbol=entry["symbol"],
+        base=entry["base"],
+        quote=entry["quote"],
+        meta=entry.get("meta") or {},
+        launched_at=entry.get("launched_at"),
+        listed_from=entry.get("listed_from"),
+        listed_to=entry.get("listed_to"),
+    )
+
+
+def job_from(entry: Mapping[str, Any]) -> Job:
+    last = entry["last"]
+    progress = entry["progress"]
+    return Job(
+        id=entry["id"],
+        kind=entry["kind"],
+        timeframe=entry["timeframe"],
+        produces=tuple(entry["produces"]),
+        run=entry["run"],
+        state=entry["state"],
+        phase=progress["phase"],
+        done=progress["done"],
+        total=progress["total"],
+        error=entry["error"],
+        result=entry["result"],
+        last=None
+        if last is None
+        else Run(
+            run=last["run"],
+            state=last["state"],
+            as_of=last["as_of"],
+            finished_at=last["finished_at"],
+            result=last["result"],
+            error=last["error"],
+        ),
+    )
