@@ -24,6 +24,8 @@ from api.documents.publication_order import PublicationOrder
 from api.documents.query import DocumentQuery
 from api.documents.shared_call import SharedCall, retrieve_exception
 from api.documents.unknown_symbols import similar_symbols
+from api.documents.validators import FORM_TAGS
+from api.formats import Format
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.chunked_text import ChunkedText, ChunksDamaged
 from documents.text import DocumentError, DocumentFilter, DocumentText, FilteredSize
@@ -77,9 +79,10 @@ class CachedDocument:
     def meta(self) -> DocumentMeta:
         return self.stored.meta
 
-    def representation(self, query: DocumentQuery) -> bytes:
-        """The part of the ETag that all codings of this version and query share."""
-        return self.etag_base + b"-" + query.tag if query.tag else self.etag_base
+    def representation(self, query: DocumentQuery, format_: Format = Format.JSON) -> bytes:
+        """The part of the ETag that all codings of this version, query and format share."""
+        tag = b"-" + query.tag if query.tag else b""
+        return self.etag_base + tag + FORM_TAGS[format_]
 
 
 class DocumentCache:
@@ -102,7 +105,7 @@ class DocumentCache:
         self._documents: dict[str, CachedDocument] = {}
         self._checks: dict[str, SharedCall[DocumentMeta | None]] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
-        self._derived = DerivedBodies(derived_bytes)
+        self.derived = DerivedBodies(derived_bytes)
         self._outage = OutageLog(log, "version_check_failed", "version_check_recovered")
 
     async def current(self, name: str) -> CachedDocument | None:
@@ -141,7 +144,7 @@ class DocumentCache:
         """The bytes of a representation if they are in memory."""
         if not query.tag and coding is Coding.DEFLATE:
             return document.deflated
-        body: DocumentBody | None = self._derived.cached(_key(document, query, coding))
+        body: DocumentBody | None = self.derived.cached(_key(document, query, coding))
         return body
 
     async def body(
@@ -159,7 +162,7 @@ class DocumentCache:
             if query.tag
             else partial(self._gzip, document)
         )
-        return await self._derived.get(_key(document, query, coding), make)
+        return await self.derived.get(_key(document, query, coding), make)
 
     def buffers(
         self, document: CachedDocument, query: DocumentQuery, coding: Coding, body: DocumentBody
@@ -176,7 +179,7 @@ class DocumentCache:
         made. Raises TooManyBytes, and all that `body` raises."""
         size = FilteredSize(0, coding is Coding.IDENTITY)
         if query.tag:
-            size = await self._slice_size(document, query)
+            size = await self.slice_size(document, query)
         holding.exchange(
             {**self._stored_buffer(document), **_buffers(document, query, coding, size)}
         )
@@ -189,12 +192,12 @@ class DocumentCache:
         """The document's JSON with this market alone, which is not kept. Raises DocumentError or
         DamagedDocument."""
         where = DocumentFilter(frozenset((exchange,)), frozenset((symbol,)))
-        async with self._derived.turns:
+        async with self.derived.turns:
             chunked = await self._all_chunks(document)
             parts = await self._made_of(chunked, document, ChunkedText.filtered, where)
             if parts is None:
                 text = await self._text(document)
-                parts = await self._derived.run(text.filtered, where)
+                parts = await self.derived.run(text.filtered, where)
         return b"".join(parts)
 
     def _stored_buffer(self, document: CachedDocument) -> Buffers:
@@ -202,16 +205,29 @@ class DocumentCache:
         is_current = self._documents.get(document.meta.name) is document
         return {_stored_key(document): 0 if is_current else document.deflated.length}
 
-    async def _slice_size(self, document: CachedDocument, query: DocumentQuery) -> FilteredSize:
+    async def slice_size(self, document: CachedDocument, query: DocumentQuery) -> FilteredSize:
+        """The memory of a slice's text."""
+
         async def make() -> tuple[FilteredSize, int]:
-            async with self._derived.turns:
+            async with self.derived.turns:
                 size = await self._from_chunks(document, ChunkedText.filtered_size, query.filter)
                 if size is None:
                     text = await self._text(document)
-                    size = await self._derived.run(text.filtered_size, query.filter)
+                    size = await self.derived.run(text.filtered_size, query.filter)
                 return size, 0
 
-        return await self._derived.get(_key(document, query, "size"), make)
+        return await self.derived.get(_key(document, query, "size"), make)
+
+    async def sliced_text(
+        self, document: CachedDocument, query: DocumentQuery
+    ) -> tuple[DocumentText, frozenset[str]]:
+        """The text of a slice, and the requested symbols that the document lacks. Raises
+        DocumentError or DamagedDocument."""
+        if not query.tag:
+            return await self._text(document), frozenset()
+        body = await self.body(document, query, Coding.IDENTITY)
+        async with self.derived.turns:
+            return await self.derived.run(_joined, body), body.absent
 
     async def similar_symbols(
         self, document: CachedDocument, query: DocumentQuery, listed: frozenset[str]
@@ -219,16 +235,16 @@ class DocumentCache:
         """Symbols of the document or of `listed` that resemble the requested ones."""
 
         async def make() -> tuple[tuple[str, ...], int]:
-            async with self._derived.turns:
+            async with self.derived.turns:
                 source = await self._chunks(document) or await self._text(document)
                 known = listed.union(market.symbol for market in source.markets)
-                near = await self._derived.run(similar_symbols, query.filter.symbols or (), known)
+                near = await self.derived.run(similar_symbols, query.filter.symbols or (), known)
             return near, 100 * (1 + len(near))
 
-        return await self._derived.get(_key(document, query, "near"), make)
+        return await self.derived.get(_key(document, query, "near"), make)
 
     async def aclose(self) -> None:
-        await self._derived.aclose()
+        await self.derived.aclose()
         for check in self._checks.values():
             await check.aclose()
         for load in self._loads.values():
@@ -266,7 +282,7 @@ class DocumentCache:
 
     def _drop(self, name: str) -> None:
         replaced = self._documents.pop(name, None)
-        self._derived.drop(name)
+        self.derived.drop(name)
         if replaced is not None:
             # From now on only those who read it keep it in memory.
             self._in_flight.weigh(_stored_key(replaced), replaced.deflated.length)
@@ -274,7 +290,7 @@ class DocumentCache:
     async def _chunks(self, document: CachedDocument) -> ChunkedText | None:
         """The document by its chunks; None if it has none, or if its whole text is the better way:
         it is in memory, or slices have inflated as much as it has."""
-        if self._derived.cached(_text_key(document)):
+        if self.derived.cached(_text_key(document)):
             return None
         chunked = await self._all_chunks(document)
         if chunked is None or chunked.inflated_bytes > document.meta.json_bytes:
@@ -287,11 +303,11 @@ class DocumentCache:
             return None
 
         async def make() -> tuple[ChunkedText | Literal[False], int]:
-            chunked = await self._derived.run(_chunked, document)
+            chunked = await self.derived.run(_chunked, document)
             return chunked, chunked.index.memory_bytes if chunked else 0
 
         key = (document.meta.name, document.etag_base, b"", "chunks")
-        return await self._derived.get(key, make) or None
+        return await self.derived.get(key, make) or None
 
     async def _from_chunks(
         self, document: CachedDocument, work: Callable[..., T], *arguments: object
@@ -309,7 +325,7 @@ class DocumentCache:
         if chunked is None:
             return None
         try:
-            return await self._derived.run(work, chunked, *arguments)
+            return await self.derived.run(work, chunked, *arguments)
         except ChunksDamaged as error:
             log.warning("chunks_unreadable", document=document.meta.name, reason=str(error))
             return None
@@ -318,22 +334,22 @@ class DocumentCache:
         key = _text_key(document)
 
         async def make() -> tuple[DocumentText, int]:
-            text = await self._derived.run(_inflate, document)
+            text = await self.derived.run(_inflate, document)
             return text, len(text.text) + 300 * len(text.markets)
 
-        return await self._derived.get(key, make)
+        return await self.derived.get(key, make)
 
     async def _filter(
         self, document: CachedDocument, query: DocumentQuery, coding: Coding
     ) -> tuple[DocumentBody, int]:
-        async with self._derived.turns:
+        async with self.derived.turns:
             found = await self._from_chunks(document, _filter, query, coding)
             if found is not None:
                 parts, absent = found
                 size = FilteredSize(_memory(parts), False)
             else:
                 text = await self._text(document)
-                parts, absent = await self._derived.run(_filter, text, query, coding)
+                parts, absent = await self.derived.run(_filter, text, query, coding)
                 copied = sum(len(part) for part in parts if isinstance(part, bytes))
                 size = FilteredSize(copied, any(isinstance(part, memoryview) for part in parts))
         buffers = _buffers(document, query, coding, size)
@@ -341,8 +357,8 @@ class DocumentCache:
         return body, max(body.length, size.copied)
 
     async def _gzip(self, document: CachedDocument) -> tuple[DocumentBody, int]:
-        async with self._derived.turns:
-            trailer = await self._derived.run(_gzip_trailer, document.stored.deflated)
+        async with self.derived.turns:
+            trailer = await self.derived.run(_gzip_trailer, document.stored.deflated)
         # gzip and zlib hold the same deflate data: the stream without header (2) and checksum (4).
         parts = (_GZIP_HEADER, memoryview(document.stored.deflated)[2:-4], trailer)
         return DocumentBody(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
@@ -371,6 +387,10 @@ def _text_key(document: CachedDocument) -> tuple[Hashable, ...]:
 
 def _inflate(document: CachedDocument) -> DocumentText:
     return DocumentText(document.stored.inflate())
+
+
+def _joined(body: DocumentBody) -> DocumentText:
+    return DocumentText(b"".join(body.parts))
 
 
 def _chunked(document: CachedDocument) -> ChunkedText | Literal[False]:

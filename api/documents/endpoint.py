@@ -1,4 +1,4 @@
-"""GET and HEAD /cache/<name>: conditional requests, codings, filters and long polls.
+"""GET and HEAD /cache/<name>[.<format>]: conditional requests, formats, codings and long polls.
 
 Plain ASGI for speed, because bots poll it: no framework is involved, equal requests are parsed
 once, and their headers are made once a second. Data comes from document_cache.py alone.
@@ -33,6 +33,7 @@ from api.answers import (
 from api.bytes_in_flight import NOT_COUNTED, WAITING_BYTES, BytesInFlight, Holding
 from api.cors import Cors, origin_of
 from api.documents.as_of import AsOfEndpoint
+from api.documents.column_bodies import ColumnBodies
 from api.documents.content_coding import Coding, choose_coding
 from api.documents.document_cache import CachedDocument, DocumentBody, DocumentCache
 from api.documents.long_poll_quota import LongPolls
@@ -40,6 +41,7 @@ from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import DocumentQuery, read_query
 from api.documents.unknown_symbols import ListedSymbols, judge_absent
 from api.documents.validators import entity_tag, etag_matches, read_date
+from api.formats import Format, accepted_format
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from cache_manager import DocumentMeta
 from documents.names import DOCUMENTS
@@ -48,20 +50,36 @@ from timing.clock import now_ms
 
 PREFIX: Final = "/cache/"
 ROUTE: Final = "/cache/{name}"
+# The formats with an address of their own, /cache/<name>.<format>.
+TABLES: Final = (Format.ARROW,)
+_OFFERED: Final = (Format.JSON, *TABLES)
 READING: Final = frozenset(("GET", "HEAD"))
 # The cache of parsed requests: its entries, and the bytes of the longest one.
 _MOST_PARSED: Final = 1024
 _LONGEST_PARSED: Final = 1024
 
+# What an answer depends on: the address without a format is negotiated, and text is compressed.
+_NEGOTIATED: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
 _VARY: Final[Header] = (b"vary", b"Accept-Encoding")
+_TYPES: Final[dict[Format, Header]] = {
+    Format.JSON: JSON,
+    Format.CSV: (b"content-type", b"text/csv; charset=utf-8"),
+    Format.ARROW: (b"content-type", Format.ARROW.media_type.encode()),
+    Format.PARQUET: (b"content-type", Format.PARQUET.media_type.encode()),
+}
 _CONTENT_ENCODING: Final = {
     coding: (b"content-encoding", coding.value.encode()) for coding in Coding
 }
 # The header fields that select the answer, and the length of a body, which is checked.
 _SELECTING: Final = frozenset(
-    (b"accept-encoding", b"if-none-match", b"if-modified-since", b"origin", b"content-length")
+    (
+        *(b"accept", b"accept-encoding", b"if-none-match", b"if-modified-since", b"origin"),
+        b"content-length",
+    )
 )
 _EMPTY: Final = Body((), 0)
+# How an address ends behind the name.
+_ENDINGS: Final[dict[str, Format | None]] = {"": None} | {f".{each}": each for each in TABLES}
 
 
 @dataclass(slots=True)
@@ -70,6 +88,8 @@ class ParsedRequest:
 
     name: str
     query: DocumentQuery
+    format: Format
+    vary: Header | None
     coding: Coding
     if_none_match: bytes | None
     if_modified_since_s: int | None
@@ -112,6 +132,8 @@ class CacheEndpoint:
         self._metrics = metrics or ApiMetrics()
         self._long_polls = long_polls
         self._cache = cache
+        self._bodies: dict[Format, DocumentCache | ColumnBodies] = {Format.JSON: cache}
+        self._bodies |= {format_: ColumnBodies(cache, format_) for format_ in TABLES}
         self._as_of = as_of
         self._cors = cors
         self._nothing_yet = nothing_yet
@@ -138,11 +160,14 @@ class CacheEndpoint:
         if scope["method"] not in READING:
             refused = problem(405, "Method Not Allowed", (b"allow", b"GET, HEAD"))
             return self._with_cors(refused, scope)
-        if name not in DOCUMENTS:
+        name, dot, ending = name.partition(".")
+        ending = dot + ending
+        if name not in DOCUMENTS or ending not in _ENDINGS:
             message = "must be one of " + ", ".join(DOCUMENTS)
+            message += ", and may end with " + ", ".join(f".{each}" for each in TABLES)
             errors = [{"type": "enum", "loc": ["path", "name"], "msg": message}]
             return self._with_cors(problem(422, errors), scope)
-        request = self._parse(name, scope)
+        request = self._parse(name, _ENDINGS[ending], scope)
         if request is None:
             detail = "Accept-Encoding must allow deflate, gzip or identity"
             return self._with_cors(problem(406, detail, _VARY), scope)
@@ -157,19 +182,20 @@ class CacheEndpoint:
         if self._client_has(request, document):
             missing = await self._none_known(document, request)
             return missing or self._answer(document, request, None)
-        body = self._cache.cached_body(document, request.query, request.coding)
+        bodies = self._bodies[request.format]
+        body = bodies.cached_body(document, request.query, request.coding)
         if body is not None and body.length <= NOT_COUNTED:
             return await self._with_body(document, request, body, None)
         client = self._in_flight.client(scope)
         query, coding = request.query, request.coding
         if body is not None:
-            buffers = self._cache.buffers(document, query, coding, body)
+            buffers = bodies.buffers(document, query, coding, body)
             holding = self._in_flight.hold(client, buffers)
         else:
             holding = self._in_flight.hold(client, {object(): WAITING_BYTES})
         try:
             if body is None:
-                body = await self._cache.make_held(document, query, coding, holding)
+                body = await bodies.make_held(document, query, coding, holding)
             return await self._with_body(document, request, body, holding)
         except BaseException:
             holding.release()
@@ -190,7 +216,8 @@ class CacheEndpoint:
             return None
         if request.if_none_match is not None and request.if_none_match.strip() != b"*":
             return None
-        body = await self._cache.body(document, request.query, request.coding)
+        bodies = self._bodies[request.format]
+        body = await bodies.body(document, request.query, request.coding)
         if body.absent != symbols or body.absent & await self._listed.current():
             return None
         return await self._with_absent(document, request, body, None)
@@ -230,13 +257,13 @@ class CacheEndpoint:
     def _with_cors(self, answer: Answer, scope: Scope) -> Answer:
         return self._cors.applied(answer, origin_of(scope))
 
-    def _parse(self, name: str, scope: Scope) -> ParsedRequest | None:
+    def _parse(self, name: str, format_: Format | None, scope: Scope) -> ParsedRequest | None:
         """None if the client accepts none of our codings. Raises InvalidQuery."""
         fields = [item for item in scope["headers"] if item[0] in _SELECTING]
-        key = (name, scope["query_string"], *fields)
+        key = (name, format_, scope["query_string"], *fields)
         request = self._parsed.get(key)
         if request is None:
-            request = _parse_request(name, scope["query_string"], fields)
+            request = _parse_request(name, format_, scope["query_string"], fields)
             size = len(scope["query_string"]) + sum(len(value) for _, value in fields)
             if request is not None and size <= _LONGEST_PARSED:
                 if len(self._parsed) >= _MOST_PARSED:
@@ -298,7 +325,8 @@ class CacheEndpoint:
         if last is not None and last.etag_base == document.etag_base:
             return last.length is None
         if request.if_none_match is not None:
-            return etag_matches(request.if_none_match, document.representation(request.query))
+            representation = document.representation(request.query, request.format)
+            return etag_matches(request.if_none_match, representation)
         since_s, made_s = request.if_modified_since_s, document.meta.updated_at_ms // 1000
         if since_s is None or since_s < made_s:
             return False
@@ -317,15 +345,18 @@ class CacheEndpoint:
             or last.length != length
             or last.etag_base != document.etag_base
         ):
+            representation = document.representation(request.query, request.format)
             headers = [
-                (b"etag", entity_tag(document.representation(request.query), request.coding)),
+                (b"etag", entity_tag(representation, request.coding)),
                 (b"last-modified", document.last_modified),
                 (b"age", b"%d" % age_s),
                 NO_CACHE,
-                _VARY,
             ]
+            if request.vary is not None:
+                headers.append(request.vary)
             if length is not None:
-                headers += (JSON, NOSNIFF, CSP, (b"content-length", b"%d" % length))
+                headers += (_TYPES[request.format], NOSNIFF, CSP)
+                headers.append((b"content-length", b"%d" % length))
                 if request.coding is not Coding.IDENTITY:
                     headers.append(_CONTENT_ENCODING[request.coding])
             headers = self._cors.add_headers(headers, request.origin)
@@ -334,14 +365,22 @@ class CacheEndpoint:
         return last.answer
 
 
-def _parse_request(name: str, query_string: bytes, fields: list[Header]) -> ParsedRequest | None:
-    """None if the client accepts none of our codings. Raises InvalidQuery."""
+def _parse_request(
+    name: str, format_: Format | None, query_string: bytes, fields: list[Header]
+) -> ParsedRequest | None:
+    """None if the client accepts none of our codings. Raises InvalidQuery.
+
+    `format_`: of the address; None for the one that is negotiated.
+    """
+    accept: bytes | None = None
     accept_encoding: bytes | None = None
     if_none_match: bytes | None = None
     if_modified_since_s: int | None = None
     origin: bytes | None = None
     for key, value in fields:
-        if key == b"accept-encoding":
+        if key == b"accept":
+            accept = _combined(accept, value)
+        elif key == b"accept-encoding":
             accept_encoding = _combined(accept_encoding, value)
         elif key == b"if-none-match":
             if_none_match = _combined(if_none_match, value)
@@ -352,10 +391,20 @@ def _parse_request(name: str, query_string: bytes, fields: list[Header]) -> Pars
         elif value.isdigit() and int(value) > LARGEST_BODY:
             raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
     query = read_query(query_string)
-    coding = choose_coding(accept_encoding)
+    vary: Header | None = _VARY
+    if format_ is None:
+        vary = _NEGOTIATED
+        asked = None if accept is None else accept.decode("latin-1")
+        # As for other documents of JSON alone, a client that accepts none of ours gets it, too.
+        format_ = accepted_format(asked, _OFFERED) or Format.JSON
+    elif not format_.is_text:
+        vary = None
+    coding = choose_coding(accept_encoding) if format_.is_text else Coding.IDENTITY
     if coding is None:
         return None
-    return ParsedRequest(name, query, coding, if_none_match, if_modified_since_s, origin)
+    return ParsedRequest(
+        name, query, format_, vary, coding, if_none_match, if_modified_since_s, origin
+    )
 
 
 def _combined(before: bytes | None, value: bytes) -> bytes:

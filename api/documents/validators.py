@@ -4,15 +4,27 @@ import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Final
 
 from api.documents.content_coding import Coding
+from api.formats import Format
 
 _LONGEST_DATE: Final = 256
 
 _ENTITY_TAG: Final = re.compile(rb'(?:W/)?"([^"]*)"')
 # Apache and others append "-gzip", Jetty "--gzip".
 _PROXY_SUFFIX: Final = re.compile(rb"--?(?:gzip|br|zstd|deflate)$")
+
+# The library that writes tables: another release may write the same rows in other bytes.
+_WRITER: Final = version("arro3-io").encode()
+# What tags of each format have before the coding; count up where the same rows are written anew.
+FORM_TAGS: Final = {
+    Format.JSON: b"",
+    Format.CSV: b"-csv1",
+    Format.ARROW: b"-arrow1." + _WRITER,
+    Format.PARQUET: b"-parquet1." + _WRITER,
+}
 
 
 def entity_tag(representation: bytes, coding: Coding) -> bytes:

@@ -14,9 +14,9 @@ from api.answers import CSP, NO_CACHE, NOSNIFF, Header
 from api.documents.content_coding import Coding, choose_coding
 from api.documents.unknown_symbols import unknown_header
 from api.documents.validators import entity_tag, etag_matches
+from api.formats import Format, accepted_format
 from api.history.body import parquet, response, written
 from api.history.cursor import Cursor
-from api.history.formats import Format, accepted_format
 from api.history.head import Head
 from api.history.query import HistoryQuery
 from database import DatabaseUnavailable

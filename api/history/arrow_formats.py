@@ -7,19 +7,15 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import IO, Final
 
-import numpy as np
-import orjson
 from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
 from arro3.io import write_ipc_stream, write_parquet
 
+from api.arrow_columns import NUMBER, TEXT, TIME, metadata_of, numbers, repeated, times
 from api.history.head import Head
 from history.selection import Block
-from market.rows import Floats, Times
+from market.rows import Times
 from stores.cold.history.series import NEVER_MS
 
-_TIME: Final = DataType.timestamp("ms", tz="UTC")
-_NUMBER: Final = DataType.float64()
-_TEXT: Final = DataType.dictionary(DataType.int32(), DataType.string())
 # The end of a stream: no further message (Arrow columnar format, IPC streaming).
 _END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 # Rows that the writer keeps until their group is complete, and that a reader reads at once.
@@ -55,44 +51,36 @@ def write_whole_parquet(head: Head, blocks: Iterable[Block], file: IO[bytes]) ->
         file,
         compression="zstd(3)",
         max_row_group_size=_GROUP_ROWS,
-        key_value_metadata=_metadata(head),
+        key_value_metadata=metadata_of(head.fields),
     )
 
 
 def schema_of(head: Head) -> Schema:
     layout = head.layout
     fields = [
-        Field("exchange", _TEXT, nullable=False),
-        Field("symbol", _TEXT, nullable=False),
-        Field(layout.time, _TIME, nullable=False),
-        *(Field(name, _NUMBER) for name in layout.values),
-        *(Field(name, _TIME) for name in layout.known),
+        Field("exchange", TEXT, nullable=False),
+        Field("symbol", TEXT, nullable=False),
+        Field(layout.time, TIME, nullable=False),
+        *(Field(name, NUMBER) for name in layout.values),
+        *(Field(name, TIME) for name in layout.known),
     ]
     if head.source:
-        fields.append(Field("source", _TEXT, nullable=False))
-    return Schema(fields, metadata=_metadata(head))
+        fields.append(Field("source", TEXT, nullable=False))
+    return Schema(fields, metadata=metadata_of(head.fields))
 
 
 def batch_of(head: Head, schema: Schema, block: Block) -> RecordBatch:
     stamps = {"known_at": block.known_at, "known_from": block.known_at, "known_to": block.known_to}
     texts = [*block.market]
-    columns: list[Array] = [_repeated(text, len(block)) for text in texts]
+    columns: list[Array] = [repeated(text, len(block)) for text in texts]
     columns.append(_times(block.times))
-    columns += (_numbers(block.values[:, place]) for place in head.layout.places)
+    columns += (numbers(block.values[:, place]) for place in head.layout.places)
     for name in head.layout.known:
         column = stamps[name]
         columns.append(_times(block.known_at if column is None else column))
     if head.source:
-        columns.append(_repeated(head.source, len(block)))
+        columns.append(repeated(head.source, len(block)))
     return RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _metadata(head: Head) -> dict[str, str]:
-    """The head's fields; those that are no text as JSON."""
-    return {
-        name: value if isinstance(value, str) else orjson.dumps(value).decode()
-        for name, value in head.fields.items()
-    }
 
 
 def _stream_of(schema: Schema, batches: Iterable[RecordBatch]) -> bytes:
@@ -103,22 +91,8 @@ def _stream_of(schema: Schema, batches: Iterable[RecordBatch]) -> bytes:
     return file.getvalue()[: -len(_END)]
 
 
-def _repeated(text: str, count: int) -> Array:
-    one = Array([text], type=DataType.string()).cast(_TEXT)
-    return one.take(Array.from_numpy(np.zeros(count, np.int32)))
-
-
-def _numbers(column: Floats) -> Array:
-    unknown = np.isnan(column)
-    if not unknown.any():
-        return Array.from_numpy(np.ascontiguousarray(column))
-    values = column.astype(object)
-    values[unknown] = None
-    return Array(values.tolist(), type=_NUMBER)
-
-
 def _times(column: Times) -> Array:
     if not len(column) or column.max() != NEVER_MS:
-        return Array.from_numpy(np.ascontiguousarray(column)).cast(_TIME)
+        return times(column)
     values = [None if time_ms == NEVER_MS else time_ms for time_ms in column.tolist()]
-    return Array(values, type=DataType.int64()).cast(_TIME)
+    return Array(values, type=DataType.int64()).cast(TIME)

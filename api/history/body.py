@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from api.answers import Header, Receive, Scope, Send
 from api.documents.content_coding import Coding
-from api.history.formats import Format
+from api.formats import Format
 from api.history.head import Head
 from api.history.text_formats import CsvWriter, JsonWriter, NdjsonWriter, Writer
 from database import DatabaseUnavailable

@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from api.documents.query import LARGEST_INTEGER
+from api.formats import Format
 from api.history.columns import column_names
-from api.history.formats import Format
 from api.history.query import MOST_SYMBOLS, parameters_of
 from history.selection import Kind
 from market.markets import Exchange

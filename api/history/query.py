@@ -8,9 +8,9 @@ from typing import Final
 import orjson
 
 from api.documents.query import InvalidQuery, QueryReader, invalid
+from api.formats import Format
 from api.history.columns import JOINED, Layout, column_names, layout_of
 from api.history.cursor import BadCursor, Cursor
-from api.history.formats import Format
 from api.moments import read_moment
 from history.selection import END_MS, Kind, MarketName, Selection
 from market.markets import Exchange

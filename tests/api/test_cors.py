@@ -32,7 +32,7 @@ async def test_the_origins_that_are_let_in(start_api: StartApi, redis_url: str) 
     headers = {"Origin": ORIGIN}
     _, got, _ = await ask(api, "GET", "/cache/4h", headers=headers)
     assert "ETag" in got["access-control-expose-headers"]
-    assert set(got["vary"].split(", ")) == {"Accept-Encoding", "Origin"}
+    assert set(got["vary"].split(", ")) == {"Accept", "Accept-Encoding", "Origin"}
     # The token is asked for as ever.
     asked = await ask(api, "POST", "/get-market-data", {"timeframe": "4h"}, headers=headers)
     assert asked[0] == 401

@@ -63,7 +63,7 @@ async def test_headers_of_a_document(api: ServedApi) -> None:
     assert 90 <= int(headers["age"]) <= 100
     assert parsedate_to_datetime(headers["last-modified"]).timestamp() == made_ms // 1000
     assert headers["cache-control"] == "no-cache"
-    assert headers["vary"] == "Accept-Encoding"
+    assert headers["vary"] == "Accept, Accept-Encoding"
     assert int(headers["content-length"]) == len(body)
     assert headers["x-content-type-options"] == "nosniff"
     assert "access-control-allow-origin" not in headers

@@ -3,8 +3,8 @@
 import pytest
 
 from api.documents.query import InvalidQuery
+from api.formats import Format, accepted_format
 from api.history.cursor import BadCursor, Cursor
-from api.history.formats import Format, accepted_format
 from api.history.query import HistoryQuery, read_history_query
 from api.moments import read_moment
 from history.selection import END_MS, Kind, MarketName, Place

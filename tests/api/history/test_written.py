@@ -18,9 +18,9 @@ from arro3.core import Table
 from arro3.io import read_ipc_stream, read_parquet
 
 from api.documents.content_coding import Coding
+from api.formats import Format
 from api.history.body import parquet, written
 from api.history.columns import layout_of
-from api.history.formats import Format
 from api.history.head import Head
 from history.selection import Block, Kind, MarketName
 from stores.cold.history.series import NEVER_MS

@@ -1,11 +1,12 @@
-"""The formats of history: their names and media types, and which one a request gets."""
+"""The formats of tables: their names and media types, and which one a request gets."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
 
 class Format(StrEnum):
-    """What `format` may name; the first one is sent when nothing is asked for."""
+    """The formats; the first one is sent when nothing is asked for."""
 
     JSON = "json"
     NDJSON = "ndjson"
@@ -38,8 +39,8 @@ _ALSO: Final = {
 _BY_TYPE: Final = {media: name for name, media in MEDIA_TYPES.items()} | _ALSO
 
 
-def accepted_format(accept: str | None) -> Format | None:
-    """The format for an Accept header (RFC 9110, 12.5.1); None if it allows none of ours.
+def accepted_format(accept: str | None, among: Collection[Format] = tuple(Format)) -> Format | None:
+    """The format for an Accept header (RFC 9110, 12.5.1); None if it allows none of `among`.
 
     Of formats with one quality the one named by the most specific range is sent, then the first.
     """
@@ -55,7 +56,7 @@ def accepted_format(accept: str | None) -> Format | None:
             continue
         specific = 2 - range_.count("*")
         for place, name in enumerate(_matching(range_)):
-            if name in refused and specific < 2:
+            if name not in among or (name in refused and specific < 2):
                 continue
             rank = (quality, specific, -place)
             if best is None or rank > best:
