@@ -294,11 +294,7 @@ class Api(FastAPI):
 
 def _facade_prefixes(settings: Settings) -> tuple[str, ...]:
     """What the paths begin with that exchanges answer, if they are answered here."""
-    if not settings.facade:
-        return ()
-    from api.facade import PREFIXES
-
-    return PREFIXES
+    return tuple(f"/{each}/" for each in settings.exchanges) if settings.facade else ()
 
 
 def _provider_routes(settings: Settings, tokens: Tokens) -> list[APIRouter]:

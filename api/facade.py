@@ -25,7 +25,7 @@ from api.answers import (
 from api.bytes_in_flight import NOT_COUNTED, BytesInFlight, TooManyBytes
 from api.cors import Cors, origin_of
 from api.tokens import Tokens
-from facade.answers import CachedAnswers
+from facade.answers import CachedAnswer, CachedAnswers
 from facade.exchanges import FACADES
 from facade.limit_headers import LimitHeaders
 from facade.passing import Failed, Passing
@@ -43,7 +43,6 @@ from facade.venue import FacadeVenue
 from metrics.api import ApiMetrics
 from metrics.facade import UNKNOWN, FacadeMetrics
 
-PREFIXES: Final = tuple(f"/{exchange}/" for exchange in FACADES)
 _JSON: Final = "application/json;charset=UTF-8"
 _NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 # The cache of parsed questions: its entries, and the bytes of the longest one.
@@ -54,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 
 class FacadeEndpoint:
-    """Answers what `PREFIXES` begin."""
+    """Answers the paths of the exchanges (question.py: found_path)."""
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class FacadeEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         began = time.perf_counter()
         facade, listed = found_path(path) or (None, None)
-        assert facade is not None, path  # noqa: S101 - PREFIXES begin it
+        assert facade is not None, path  # noqa: S101 - see Middleware
         label = listed.path if listed is not None else UNKNOWN
         try:
             answer, outcome = await self._answer(scope, facade, path)
@@ -118,7 +117,7 @@ class FacadeEndpoint:
         exchange = question.exchange
         if question.path.answerer is not None:
             now_ms = self._answers.now_ms(exchange)
-            cached = await self._answers.answer(exchange, question.path, question.query, now_ms)
+            cached = await self._cached(question, now_ms)
             if cached is not None:
                 told = b"hit; age=%d" % max(0.0, cached.age_s)
                 return self._told(scope, question, 200, _JSON, cached.body, told), "hit"
@@ -131,6 +130,21 @@ class FacadeEndpoint:
         if given.retry_after_s is not None:
             answer.headers.append((b"retry-after", b"%d" % given.retry_after_s))
         return answer, outcome
+
+    async def _cached(self, question: Question, now_ms: int) -> CachedAnswer | None:
+        try:
+            return await self._answers.answer(
+                question.exchange, question.path, question.query, now_ms
+            )
+        except Exception as error:  # the exchange knows, too
+            log.error(
+                "facade_cache_failed",
+                exchange=question.exchange,
+                path=question.path.path,
+                market=question.query.get("symbol"),
+                exc_info=error,
+            )
+            return None
 
     def _question(self, scope: Scope, facade: FacadeVenue, path: str) -> Question:
         key: tuple[bytes, bytes] = scope["raw_path"], scope["query_string"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from budgets.exchange_client import ExchangeClient, Told
@@ -27,7 +28,16 @@ from logging_setup import ThrottledLog
 from market.markets import Exchange
 from metrics.facade import FacadeMetrics
 from stores.hot.store import StoreUnavailable
-from venues.errors import BadPayload, Banned, ExchangeError, RateLimited, SourceDown
+from venues.errors import (
+    BadPayload,
+    BadRequest,
+    Banned,
+    ExchangeError,
+    RateLimited,
+    SourceDown,
+    SymbolGone,
+    WindowRefused,
+)
 from venues.venue import Endpoint, Request
 
 ROOM_S: Final = 5.0  # for which a question waits for room
@@ -38,6 +48,9 @@ _MOMENT_MS: Final = 60_000  # answers of a minute do not serve the next one: a c
 _MOST_KEPT: Final = 32_000_000  # bytes of answers in this process
 _LISTED_S: Final = 10.0  # rows that are told for so long do not depend on the minute
 _ERROR_S: Final = 2.0  # for which a refusal of a question is told to others
+_OF_THE_QUESTION: Final = (BadRequest, SymbolGone, WindowRefused)
+_IN_THREAD: Final = 64 * 1024  # bytes of which reading would keep the event loop busy
+_WHOLE: Final = msgspec.json.Decoder(msgspec.Raw)
 
 log = structlog.get_logger(__name__)
 throttled = ThrottledLog(log)
@@ -184,26 +197,24 @@ class Passing:
     async def _fly(self, name: str, question: Question, clients: list[str]) -> Passed:
         state = await self._shared.claim(name, _CLAIM_S)
         if isinstance(state, Kept):
-            kept_s = _kept_s(question, state.given)
-            passed = Passed(state.given, time.monotonic() - max(0.0, kept_s - state.left_s), True)
-            self._remember(name, passed, state.left_s)
+            age_s = max(0.0, state.given.kept_s - state.left_s)
+            passed = Passed(state.given, time.monotonic() - age_s, True)
+            self._remember(name, passed)
             return passed
         given: Given | None = None
-        kept_s = 0.0
         try:
             passed = await self._put(name, question, clients)
-            given, kept_s = passed.given, _kept_s(question, passed.given)
-            self._remember(name, passed, kept_s)
+            given = passed.given
+            self._remember(name, passed)
             return passed
         finally:
             if state is Ours.CLAIMED:
-                await self._shared.end(name, given, kept_s)
+                await self._shared.end(name, given)
 
-    def _remember(self, name: str, passed: Passed, kept_s: float) -> None:
-        if kept_s > 0:
-            now = time.monotonic()
-            again = Passed(passed.given, passed.asked_at, True)
-            self._kept.put(name, again, now + kept_s, now)
+    def _remember(self, name: str, passed: Passed) -> None:
+        until, now = passed.asked_at + passed.given.kept_s, time.monotonic()
+        if until > now:
+            self._kept.put(name, Passed(passed.given, passed.asked_at, True), until, now)
 
     async def _put(self, name: str, question: Question, clients: list[str]) -> Passed:
         """Puts the question to the exchange. Raises Failed."""
@@ -229,9 +240,11 @@ class Passing:
             )
             raise _failed(error, self._client.clock.wall_ms()) from None
         self._metrics.upstream(exchange, str(told.status))
-        if told.refusal is None and told.status == 200:
+        is_whole = await _is_json(told.body)
+        if is_whole and told.refusal is None and told.status == 200:
             self._heard(question, told.body, asked_ms)
-        return Passed(self._given(question, told), asked_at, False)
+        kept_s = _kept_s(question, told) if is_whole else 0.0
+        return Passed(self._given(question, told, kept_s), asked_at, False)
 
     async def _await_room(self, name: str, request: Request, clients: list[str]) -> None:
         limits = self._limits(request.exchange)
@@ -254,7 +267,7 @@ class Passing:
                 math.ceil(error.retry_s),
             ) from None
 
-    def _given(self, question: Question, told: Told) -> Given:
+    def _given(self, question: Question, told: Told, kept_s: float) -> Given:
         """The answer as it came; a ban or a limit in words of ours, without our address."""
         refusal = told.refusal
         now_ms = self._client.clock.wall_ms()
@@ -274,7 +287,7 @@ class Passing:
             )
         wait_s = retry_after_s(told.headers, exchange_time_ms(told.headers) or now_ms)
         retry = math.ceil(wait_s) if wait_s is not None and 0 < wait_s < 86_400 else None
-        return Given(told.status, content_type[:100], told.body, retry)
+        return Given(told.status, content_type[:100], told.body, kept_s, retry)
 
     def _limits(self, exchange: Exchange) -> ExchangeLimits:
         return self._client.limits.for_exchange(exchange)
@@ -311,12 +324,25 @@ def _join(flight: _Flight, client: str) -> None:
             flight.turn.join(client)
 
 
-def _kept_s(question: Question, given: Given) -> float:
-    """For how long others are given an answer: errors of the exchange are not."""
-    if given.status >= 500:
-        return 0.0
-    ttl_s = question.path.ttl_s
-    return ttl_s if given.status == 200 else min(ttl_s, _ERROR_S)
+def _kept_s(question: Question, told: Told) -> float:
+    """For how long others are given an answer."""
+    if told.refusal is None and told.status == 200:
+        return question.path.ttl_s
+    if isinstance(told.refusal, _OF_THE_QUESTION):
+        return min(question.path.ttl_s, _ERROR_S)
+    return 0.0
+
+
+async def _is_json(body: bytes) -> bool:
+    """Whether it is whole: an answer may be cut, or the page of a network before the exchange."""
+    try:
+        if len(body) > _IN_THREAD:
+            await asyncio.to_thread(_WHOLE.decode, body)
+        else:
+            _WHOLE.decode(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _failed(error: ExchangeError, now_ms: int) -> Failed:

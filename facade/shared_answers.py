@@ -45,11 +45,13 @@ IsalError: type[Exception] = cast(Any, isal_zlib.error)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """An answer of an exchange as it is given to clients. `retry_after_s`: what it asks to wait."""
+    """An answer of an exchange as it is given to clients. `kept_s`: for how long others are given
+    it, too. `retry_after_s`: what it asks to wait."""
 
     status: int
     content_type: str
     body: bytes
+    kept_s: float = 0.0
     retry_after_s: int | None = None
 
 
@@ -102,10 +104,11 @@ class SharedAnswers:
                 return Ours.ALONE  # what lies there is none of ours, or its asker has gone
             await asyncio.sleep(self._again_s)
 
-    async def end(self, name: str, given: Given | None, kept_s: float) -> None:
-        """Ends a claim, and gives the answer to others for `kept_s`."""
-        packed = b"" if given is None or kept_s <= 0 else await _packed(given)
-        arguments: list[Word] = [self._token, packed, max(1, round(kept_s * 1000))]
+    async def end(self, name: str, given: Given | None) -> None:
+        """Ends a claim, and gives the answer to others while it is kept."""
+        kept_ms = 0 if given is None else round(given.kept_s * 1000)
+        packed = b"" if given is None or not kept_ms else await _packed(given)
+        arguments: list[Word] = [self._token, packed, kept_ms]
         try:
             await self._end.run(
                 _keys(name), arguments, reply=whole_number(1, 1), deadline_s=PIECE_DEADLINE_S
@@ -121,7 +124,8 @@ def _keys(name: str) -> list[str]:
 
 async def _packed(given: Given) -> bytes:
     """Nothing if it is too large to be shared."""
-    head = f"{given.status} {given.retry_after_s or 0} {given.content_type}\n".encode()
+    words = given.status, given.kept_s, given.retry_after_s or 0, given.content_type
+    head = (" ".join(map(str, words)) + "\n").encode()
 
     def pack() -> bytes:
         return b64encode(isal_zlib.compress(head + given.body, _LEVEL))
@@ -136,8 +140,9 @@ async def _unpacked(packed: bytes) -> Given | None:
     def unpack() -> Given | None:
         try:
             head, _, body = isal_zlib.decompress(b64decode(packed, validate=True)).partition(b"\n")
-            status, retry_after, content_type = head.decode().split(" ", 2)
-            return Given(int(status), content_type, body, int(retry_after) or None)
+            status, kept_s, retry_after, content_type = head.decode().split(" ", 3)
+            retry_after_s = int(retry_after) or None
+            return Given(int(status), content_type, body, float(kept_s), retry_after_s)
         except (ValueError, IsalError) as error:
             log.warning("facade_answer_unreadable", error=str(error))
             return None

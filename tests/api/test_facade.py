@@ -1,30 +1,379 @@
 """The exchanges' own addresses over real HTTP: what is passed through, shared and refused."""
 
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
 import pytest
 
+from budgets.shared_budgets import SharedBudgets
+from market.markets import Exchange
 from tests.fixtures.api import ServedApi, StartApi, get
-from tests.fixtures.simulator import Simulator
+from tests.fixtures.proxies import serving
+from tests.fixtures.simulator import Simulator, StartSimulator
+from timing.clock import SystemClock
+from venues import VENUES
 
-KLINES = "/fapi/v1/klines?symbol=BTCUSDT&interval=1h&limit=3"
+KLINES = "/fapi/v1/klines?interval=1h&limit=3&symbol=BTCUSDT"
+DEPTH = "/fapi/v1/depth?limit=5&symbol=BTCUSDT"
+LISTS = ("/fapi/v1/exchangeInfo", "/v5/market/instruments-info?category=linear&limit=1000")
+BOTH = ("binance", "bybit")
+
+
+def settings_of(simulator: Simulator, redis_url: str, **others: Any) -> dict[str, Any]:
+    base = {f"{each}_base_url": simulator.base_url for each in BOTH}
+    return {"redis_url": redis_url, "facade": "on", **base, **others}
 
 
 def asked(simulator: Simulator) -> int:
     """How many requests the simulator has answered."""
-    return int(simulator.stats()["requests"]["total"])
+    return int(simulator.stats()["total"])
+
+
+def ours(path: str) -> str:
+    return f"/bybit{path}" if path.startswith("/v5/") else f"/binance{path}"
 
 
 @pytest.fixture
 async def api(start_api: StartApi, redis_url: str, simulator: Simulator) -> ServedApi:
-    base = {f"{each}_base_url": simulator.base_url for each in ("binance", "bybit")}
-    return await start_api(redis_url=redis_url, **base, facade="on")
+    return await start_api(**settings_of(simulator, redis_url))
 
 
-async def test_what_it_is_asked_is_told_as_the_exchange_tells_it(
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            KLINES,
+            DEPTH,
+            "/fapi/v1/klines?interval=1h&symbol=NONE",
+            "/fapi/v1/klines?symbol=BTCUSDT",
+        ),
+        *(
+            "/futures/data/openInterestHist?period=1h&symbol=BTCUSDT",
+            "/fapi/v1/fundingRate?limit=5",
+        ),
+        *("/fapi/v1/premiumIndex", "/fapi/v2/ticker/price?symbol=BTCUSDT", *LISTS),
+        *("/v5/market/kline?category=linear&interval=60&symbol=BTCUSDT", "/v5/market/kline"),
+        *("/v5/market/tickers?category=linear", "/v5/market/funding/history?category=linear"),
+    ],
+)
+async def test_an_answer_is_passed_on_as_it_is_with_its_status(
+    api: ServedApi, simulator: Simulator, path: str
+) -> None:
+    status, headers, body = await get(api, ours(path))
+    told_status, told_headers, told = simulator.full("GET", path)
+    assert (status, body) == (told_status, told)
+    assert headers["content-type"] == told_headers["Content-Type"]
+    assert headers["x-perpcache"] == "pass; age=0"
+    assert not {"server", "set-cookie", "connection", "via", "etag"} & headers.keys()
+    head = await get(api, ours(path), "HEAD")
+    assert (head[0], head[2], head[1]["content-length"]) == (status, b"", headers["content-length"])
+
+
+async def test_fifty_who_ask_the_same_cost_the_exchange_one_request(
     api: ServedApi, simulator: Simulator
 ) -> None:
-    for path in (KLINES, "/fapi/v1/klines?symbol=NONE&interval=1h"):
-        status, headers, body = await get(api, f"/binance{path}")
-        told_status, _, told = simulator.full("GET", path)
-        assert (status, body) == (told_status, told)
-        assert headers["x-perpcache"] == "pass; age=0"
-        assert int(headers["x-mbx-used-weight-1m"]) >= 1
+    simulator.post("/sim/faults", {"kind": "hold", "endpoint": "klines"})
+    waiting = [asyncio.create_task(get(api, ours(KLINES))) for _ in range(50)]
+    await asyncio.to_thread(simulator.get, "/sim/held", count=1)
+    simulator.delete("/sim/faults")
+    answers = await asyncio.gather(*waiting)
+    assert {answer[0] for answer in answers} == {200}
+    assert len({answer[2] for answer in answers}) == 1
+    assert simulator.stats()["requests"]["binance"]["klines"] == {"200": 1}
+
+
+@pytest.mark.parametrize("path", [KLINES, *LISTS])
+async def test_for_a_moment_others_are_given_the_same(
+    start_api: StartApi, redis_url: str, simulator: Simulator, path: str
+) -> None:
+    """By the process that asked, and by another one."""
+    one, other = [await start_api(**settings_of(simulator, redis_url)) for _ in range(2)]
+    first = await get(one, ours(path))
+    before = asked(simulator)
+    for api in (one, other, other):
+        status, headers, body = await get(api, ours(path))
+        assert (status, body) == (200, first[2])
+        how, _, age = headers["x-perpcache"].partition("; age=")
+        assert how == "hit"
+        assert 0 <= int(age) <= 2
+    assert asked(simulator) == before
+
+
+async def test_two_processes_ask_once(
+    start_api: StartApi, redis_url: str, simulator: Simulator
+) -> None:
+    both = [await start_api(**settings_of(simulator, redis_url)) for _ in range(2)]
+    simulator.post("/sim/faults", {"kind": "hold", "endpoint": "klines"})
+    waiting = [asyncio.create_task(get(api, ours(KLINES))) for api in both * 20]
+    await asyncio.to_thread(simulator.get, "/sim/held", count=1)
+    simulator.delete("/sim/faults")
+    answers = await asyncio.gather(*waiting)
+    assert {answer[0] for answer in answers} == {200}
+    assert len({answer[2] for answer in answers}) == 1
+    assert simulator.stats()["requests"]["binance"]["klines"] == {"200": 1}
+
+
+# What carries a key, and what is no question.
+
+KEYS: Mapping[str, str] = {
+    "X-MBX-APIKEY": "s3cret",
+    "X-BAPI-API-KEY": "s3cret",
+    "OK-ACCESS-KEY": "s3cret",
+    "Authorization": "Bearer s3cret",
+    "Cookie": "session=s3cret",
+}
+
+
+@pytest.mark.parametrize("exchange", BOTH)
+async def test_keys_are_refused_go_no_further_and_are_not_logged(
+    api: ServedApi, simulator: Simulator, exchange: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = {"binance": KLINES, "bybit": "/v5/market/kline?symbol=BTCUSDT&interval=1"}[exchange]
+    before = asked(simulator)
+    answers = [await get(api, f"/{exchange}{path}", **{name: key}) for name, key in KEYS.items()]
+    for query in ("signature=s3cret", "apiKey=s3cret", "timestamp=1&signature=s3cret"):
+        answers.append(await get(api, f"/{exchange}{path}&{query}"))
+        answers.append(await get(api, f"/{exchange}/any/order?{query}", "POST"))
+    for status, _, body in answers:
+        assert status == 403
+        told = orjson.loads(body)
+        assert (told.get("code") or told.get("retCode")) in (-2015, 10005)
+        assert "send signed requests to the exchange itself" in body.decode()
+        assert b"s3cret" not in body
+    assert asked(simulator) == before
+    # pytest listens to the log of accesses, too, which the service does not write (serve_app).
+    logged = [each for each in caplog.records if each.name != "uvicorn.access"]
+    assert "s3cret" not in "".join(each.getMessage() for each in logged)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *(("POST", KLINES, 405), ("DELETE", KLINES, 405), ("PUT", KLINES, 405)),
+        *(("GET", "/fapi/v1/account", 404), ("POST", "/fapi/v1/order", 404)),
+        *(("GET", f"{KLINES}&symbol=ETHUSDT", 400), ("GET", f"{KLINES}&x=%0d%0ay", 400)),
+    ],
+)
+async def test_what_is_no_question_is_refused_in_the_form_of_the_exchange(
+    api: ServedApi, simulator: Simulator, method: str, path: str, status: int
+) -> None:
+    before = asked(simulator)
+    found, headers, body = await get(api, ours(path), method)
+    assert found == status
+    assert set(orjson.loads(body)) == {"code", "msg"}
+    assert ("allow" in headers) == (status == 405)
+    assert asked(simulator) == before
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(b"http://example.com/binance/fapi/v1/klines", b"/binance/http://example.com/"),
+        *(b"/binance//example.com/fapi/v1/klines", b"/binance/../../fapi/v1/klines"),
+        *(b"/binance/fapi%2fv1%2fklines?symbol=BTCUSDT", b"/binance/fapi/v1/klines%00"),
+        *(b"/binance/fapi/v1/kline\xc5\x9b", b"/binance/fapi/v1/klines;x=1", b"/binance/%2e%2e/x"),
+        b"//binance/fapi/v1/klines",
+    ],
+)
+async def test_no_trick_with_the_address_asks_anybody(
+    api: ServedApi, simulator: Simulator, target: bytes
+) -> None:
+    before = asked(simulator)
+    host = b"127.0.0.1:%d" % api.port
+    request = b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, host)
+    status, _, _ = await api.raw(request)
+    assert status in (400, 404, 421)
+    assert asked(simulator) == before
+
+
+async def test_a_body_is_refused(api: ServedApi, simulator: Simulator) -> None:
+    host = b"127.0.0.1:%d" % api.port
+    request = b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    status, _, body = await api.raw(request % (ours(KLINES).encode(), host))
+    assert (status, orjson.loads(body)["code"]) == (400, -1100)
+    assert asked(simulator) == 0
+
+
+async def test_the_read_token_guards_it(
+    start_api: StartApi, redis_url: str, simulator: Simulator
+) -> None:
+    api = await start_api(**settings_of(simulator, redis_url, read_token="t0ken"))
+    for headers in ({}, {"Authorization": "Bearer other"}):
+        status, _, body = await get(api, ours(KLINES), **headers)
+        assert (status, orjson.loads(body)["code"]) == (401, -2015)
+    assert asked(simulator) == 0
+    assert (await get(api, ours(KLINES), Authorization="Bearer t0ken"))[0] == 200
+
+
+async def test_it_is_off_by_default_and_answers_only_for_exchanges_that_are_collected(
+    start_api: StartApi, redis_url: str, simulator: Simulator
+) -> None:
+    for others in ({"facade": "off"}, {"exchanges": "bybit"}):
+        api = await start_api(**settings_of(simulator, redis_url) | others)
+        status, _, body = await get(api, ours(KLINES))
+        assert (status, orjson.loads(body)) == (404, {"detail": "Not Found"})
+
+
+async def test_a_header_of_a_caller_goes_no_further(start_api: StartApi, redis_url: str) -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nVia: x\r\nContent-Length: 2\r\n\r\n[]")
+        await writer.drain()
+
+    async with serving(answer) as port:
+        base = {"binance_base_url": f"http://127.0.0.1:{port}"}
+        api = await start_api(redis_url=redis_url, facade="on", exchanges="binance", **base)
+        own = {"X-Own": "mine", "Referer": "http://mine", "X-Forwarded-For": "9.9.9.9"}
+        status, headers, body = await get(api, ours(KLINES), **own, User_Agent="mine/1")
+        assert (status, body) == (200, b"[]")
+        assert not {"set-cookie", "via"} & headers.keys()
+    (head,) = heads
+    assert head.startswith(f"GET {KLINES} HTTP/1.1\r\n".encode())
+    assert b"mine" not in head
+    assert b"9.9.9.9" not in head
+
+
+# Limits.
+
+
+async def test_the_limits_of_all_behind_the_address_are_told(
+    api: ServedApi, simulator: Simulator
+) -> None:
+    """A collector at the same address used 1000."""
+    collector = SharedBudgets(api.store, "default", SystemClock())
+    limit = VENUES[Exchange("binance")].limits["weight"]
+    await collector.take(Exchange("binance"), "weight", limit, 2160, 1000, 1000)
+    await get(api, ours(DEPTH))
+    _, headers, _ = await get(api, ours(KLINES))
+    assert 1002 <= int(headers["x-mbx-used-weight-1m"]) <= 1010
+    _, headers, _ = await get(api, "/bybit/v5/market/time")
+    assert int(headers["x-bapi-limit"]) == 600
+    assert 590 <= int(headers["x-bapi-limit-status"]) <= 600
+    _, headers, _ = await get(api, "/binance/fapi/v1/fundingRate")
+    assert "x-mbx-used-weight-1m" not in headers
+
+
+async def test_collection_comes_first(api: ServedApi, simulator: Simulator) -> None:
+    """Of 2160 of weight the collector has 2000: 48 are left for what is passed through."""
+    collector = SharedBudgets(api.store, "default", SystemClock())
+    limit = VENUES[Exchange("binance")].limits["weight"]
+    await collector.take(Exchange("binance"), "weight", limit, 2160, 2000, 2000)
+    answers = [
+        await get(api, f"/binance/fapi/v1/klines?symbol=BTCUSDT&interval=1h&limit={100 + number}")
+        for number in range(30)
+    ]
+    statuses = [status for status, _, _ in answers]
+    passed = statuses.count(200)
+    assert statuses == [200] * passed + [429] * (30 - passed)
+    assert 12 <= passed <= 24  # what this process holds of the budget unused is not left, too
+    _, headers, body = answers[-1]
+    assert 1 <= int(headers["retry-after"]) <= 66
+    assert orjson.loads(body)["code"] == -1003
+    assert "passed through is used up" in orjson.loads(body)["msg"]
+    room = await collector.take(Exchange("binance"), "weight", limit, 2160, 1, 2160)
+    assert room.room >= 2160 - 2000 - 2 * 48
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"), [(KLINES, 418, -1003), ("/v5/market/time", 403, 10018)]
+)
+async def test_in_a_ban_the_exchange_is_not_asked(
+    api: ServedApi, simulator: Simulator, path: str, status: int, code: int
+) -> None:
+    exchange = Exchange(ours(path).split("/")[1])
+    await SharedBudgets(api.store, "default", SystemClock()).pause(exchange, 90, "IP banned")
+    found, headers, body = await get(api, ours(path))
+    assert found == status
+    assert 80 < int(headers["retry-after"]) <= 90
+    told = orjson.loads(body)
+    assert told.get("code", told.get("retCode")) == code
+    assert "IP banned" in body.decode()
+    assert asked(simulator) == 0
+
+
+async def test_a_ban_that_comes_is_told_without_our_address_and_ends_the_asking(
+    api: ServedApi, simulator: Simulator
+) -> None:
+    simulator.post("/sim/faults", {"kind": "status", "status": 418, "endpoint": "klines"})
+    for path in (KLINES, DEPTH):
+        status, headers, body = await get(api, ours(path))
+        assert (status, orjson.loads(body)["code"]) == (418, -1003)
+        assert int(headers["retry-after"]) > 60
+        assert b"127.0.0.1" not in body
+    assert simulator.stats()["requests"]["binance"] == {"klines": {"418": 1}}
+
+
+# What an exchange may do wrong.
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        *(({"kind": "status", "status": 503}, 503), ({"kind": "html_200"}, 200)),
+        *(({"kind": "truncated_json"}, 200), ({"kind": "challenge"}, 403)),
+        *(({"kind": "reset"}, 502), ({"kind": "empty_body"}, 200)),
+    ],
+)
+async def test_what_is_no_answer_is_told_to_who_asked_and_to_nobody_else(
+    api: ServedApi, simulator: Simulator, fault: dict[str, Any], status: int
+) -> None:
+    for path in (KLINES, "/fapi/v1/exchangeInfo"):
+        simulator.post("/sim/faults", {**fault, "count": 1})
+        assert (await get(api, ours(path)))[0] == status
+        found, headers, body = await get(api, ours(path))
+        assert (found, headers["x-perpcache"]) == (200, "pass; age=0")
+        assert body == simulator.full("GET", path)[2]
+
+
+async def test_an_exchange_that_is_late_is_told_as_late(
+    start_api: StartApi, redis_url: str, start_simulator: StartSimulator
+) -> None:
+    simulator = start_simulator(binance=2, bybit=2)
+    api = await start_api(**settings_of(simulator, redis_url))
+    simulator.post("/sim/faults", {"kind": "hang", "seconds": 30})
+    status, _, body = await get(api, ours(KLINES))
+    assert (status, orjson.loads(body)["code"]) == (504, -1007)
+
+
+async def test_an_error_of_the_exchange_is_given_to_others_for_a_moment(
+    api: ServedApi, simulator: Simulator
+) -> None:
+    path = "/v5/market/kline?category=linear&interval=60&symbol=NONE"
+    first = await get(api, ours(path))
+    assert orjson.loads(first[2])["retCode"] == 10001
+    before = asked(simulator)
+    assert (await get(api, ours(path)))[2] == first[2]
+    assert asked(simulator) == before
+
+
+async def test_without_the_store_it_is_asked_all_the_same(
+    start_api: StartApi, simulator: Simulator
+) -> None:
+    api = await start_api(**settings_of(simulator, "redis://127.0.0.1:1"))
+    status, headers, body = await get(api, ours(KLINES))
+    assert (status, body) == (200, simulator.full("GET", KLINES)[2])
+    assert headers["x-perpcache"] == "pass; age=0"
+
+
+async def test_what_is_asked_is_counted(api: ServedApi, simulator: Simulator) -> None:
+    for path in (DEPTH, DEPTH, "/fapi/v1/nothing"):
+        await get(api, ours(path))
+    page = (await get(api, "/metrics"))[2].decode()
+    for path, outcome in (
+        *(("/fapi/v1/depth", "pass"), ("/fapi/v1/depth", "shared"), ("unknown", "refused")),
+    ):
+        labels = f'exchange="binance",outcome="{outcome}",path="{path}"'
+        (line,) = [
+            line
+            for line in page.splitlines()
+            if line.startswith("perpcache_facade_requests_total{")
+            and all(label in line for label in labels.split(","))
+        ]
+        assert line.endswith(" 1.0")
+    assert "perpcache_facade_upstream_requests_total{" in page
