@@ -113,7 +113,7 @@ class ExchangeClient:
             )
         }
         self._request_s = request_s
-        self._heard = heard
+        self.heard = heard
         self._local_address = settings.egress_address
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()
@@ -315,8 +315,8 @@ class ExchangeClient:
             raise self._source_down(request, "the answer repeats the credentials that were sent")
         if request.endpoint is Endpoint.TIME:
             counts.header_time_ms[request.exchange] = answered_at_ms(headers)
-        if self._heard is not None:
-            self._heard(request, body)
+        if self.heard is not None:
+            self.heard(request, body)
         return Told(status, headers, body, None)
 
     @staticmethod

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 import orjson
 import structlog
 
+from budgets.exchange_client import Heard
 from budgets.request_counts import RequestCounts
 from data_collector.part_fetching import Bodies
 from data_collector.run import Sender
@@ -72,10 +73,14 @@ class _Part:
 
 
 class Helped:
-    """A Sender in place of the run's own, for `markets`."""
+    """A Sender in place of the run's own, for `markets`. `heard` is told of each answer of a helper
+    that is used, as a client tells of its own."""
 
-    def __init__(self, sender: Sender, markets: Sequence[Market]) -> None:
+    def __init__(
+        self, sender: Sender, markets: Sequence[Market], heard: Heard | None = None
+    ) -> None:
         self._sender = sender
+        self._heard = heard
         self.clock = sender.clock
         self.concurrency = sender.concurrency
         self.counts = sender.counts
@@ -226,4 +231,6 @@ class Helped:
         if body is not None:
             self.used += 1
             counts.requests += 1
+            if self._heard is not None:
+                self._heard(request, body)
         return body

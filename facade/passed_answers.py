@@ -75,8 +75,8 @@ def _of_funding(venue: FacadeVenue, query: Query, body: bytes, asked_ms: int) ->
         return None
     hour_ms = asked_ms - asked_ms % HOUR_MS
     is_past = question.last_ms is not None and question.last_ms < hour_ms - _OVERDUE_MS
-    has_come = is_past or asked_ms - hour_ms >= _OVERDUE_MS
-    if not has_come and _newest(venue, Endpoint.FUNDING, query, body) < hour_ms:
+    has_come = _newest(venue, Endpoint.FUNDING, query, body) >= hour_ms
+    if not (has_come or is_past or asked_ms - hour_ms >= _OVERDUE_MS):
         return None
     return min(hour_ms + HOUR_MS, asked_ms + _LONGEST_MS)
 

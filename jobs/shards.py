@@ -53,7 +53,7 @@ async def shared(
     if context.parts is None or seconds_alone(context.client, cost) < WORTH_SHARING_S:
         yield
         return
-    helped = Helped(run.sender, asks.markets)
+    helped = Helped(run.sender, asks.markets, context.client.heard)
     before, run.sender, run.order = run.sender, helped, helped
     sharing = _Sharing(context, context.parts, lease, asks, cost, helped)
     await sharing.begin()

@@ -358,7 +358,7 @@ FACADE: Final = FacadeVenue(
     funding=HistoryForm(clear(_asked_funding), _list),
     time=TimeForm(lambda now_ms: b'{"serverTime":%d}' % now_ms, _read_time),
     closing=lambda _: b"",
-    unclosed=lambda body: body,
+    unclosed=lambda body: body if body.startswith(b"[") else None,
     read_rows={Endpoint.OPEN_INTEREST: _interest_rows, Endpoint.FUNDING: _funding_rows},
     limit_headers=_limit_headers,
 )

@@ -7,6 +7,7 @@ import numpy as np
 from simulator.candles import Ints
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.market import Market
+from simulator.randomness import draw
 from simulator.text import fixed, fixed_column, rescaled
 
 _OLD_FUNDING_MS: Final = 1_693_526_400_000  # markPrice is empty on rows older than 2023-09 (choice)
@@ -44,7 +45,7 @@ def open_interest_rows(
             rescaled(value * price, decimals + market.price_decimals, 8)
             for value, price in zip(values, prices, strict=True)
         ]
-    supply = fixed(max(values, default=0) * 1000 // 10**decimals * 10**8, 8)
+    supply = fixed((1 + draw(0, market.name, "supply", 0, 10**9)) * 10**8, 8)
     return times, [
         f'{{"symbol":"{market.symbol}",'
         f'"sumOpenInterest":"{fixed(rescaled(value, decimals, 8), 8)}",'

@@ -9,7 +9,7 @@ from data_collector.helped import Helped, packed
 from market.markets import Exchange, Market
 from tests.fixtures.clock import ManualClock
 from timing.clock import Clock
-from venues.venue import Request
+from venues.venue import Endpoint, Request
 
 
 class NothingSent:
@@ -114,3 +114,16 @@ def test_a_part_of_which_most_may_be_under_way_is_not_divided(helped: Helped) ->
     for market in part[:8]:
         helped.arrived(market.key, packed({}))
     assert helped.deal(1) == {}
+
+
+async def test_an_answer_of_a_helper_is_told_of_when_it_is_used() -> None:
+    told: list[tuple[str, bytes]] = []
+    helped = Helped(
+        NothingSent(), some(2), lambda request, body: told.append((request.target, body))
+    )
+    helped.deal(1)
+    helped.arrived("binance:M01USDT", packed({"/one": b"[1]", "/two": b"[2]"}))
+    assert told == []
+    request = Request(Exchange.BINANCE, Endpoint.OPEN_INTEREST, "/two", "c", 1, "M01USDT")
+    assert await helped.send(request, RequestCounts()) == b"[2]"
+    assert told == [("/two", b"[2]")]

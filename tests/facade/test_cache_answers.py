@@ -1,0 +1,384 @@
+"""Random questions to the cache: its answer is the exchange's own at that instant, or none."""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal, InvalidOperation
+from itertools import islice
+from typing import Any, Final
+
+import orjson
+import pytest
+
+from api.documents.document_cache import DocumentCache
+from api.facade_cache import FacadeDocuments
+from facade.cache_answers import CacheAnswers
+from facade.exchange_times import ExchangeTimes
+from facade.exchanges import FACADES
+from facade.hearing import Hearing
+from facade.kept_rows import KeptRows
+from facade.venue import PublicPath
+from market.markets import Exchange
+from tests.fixtures.jobs import JobRunner, OpenRunner
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+
+BINANCE, BYBIT = Exchange("binance"), Exchange("bybit")
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+CANDLES: Final = 120
+KLINES: Final = {BINANCE: "/fapi/v1/klines", BYBIT: "/v5/market/kline"}
+INTEREST: Final = {BINANCE: "/futures/data/openInterestHist", BYBIT: "/v5/market/open-interest"}
+FUNDING: Final = {BINANCE: "/fapi/v1/fundingRate", BYBIT: "/v5/market/funding/history"}
+PATHS: Final = {
+    KLINES[BINANCE]: ("interval", "startTime", "endTime"),
+    KLINES[BYBIT]: ("interval", "start", "end"),
+    INTEREST[BINANCE]: ("period", "startTime", "endTime"),
+    INTEREST[BYBIT]: ("intervalTime", "startTime", "endTime"),
+    FUNDING[BINANCE]: ("", "startTime", "endTime"),
+    FUNDING[BYBIT]: ("", "startTime", "endTime"),
+}
+PERIODS: Final = {
+    KLINES[BINANCE]: ("1m", "5m", "15m", "1h", "4h", "8h", "1d", "9h", ""),
+    KLINES[BYBIT]: ("1", "5", "15", "60", "240", "480", "D", "5m", ""),
+    INTEREST[BINANCE]: ("5m", "15m", "1h", "4h", "1d", "8h"),
+    INTEREST[BYBIT]: ("5min", "15min", "1h", "4h", "1d", "8h"),
+    FUNDING[BINANCE]: ("",),
+    FUNDING[BYBIT]: ("",),
+}
+LIMITS: Final = (None, None, 1, 2, 30, 50, 100, CANDLES - 1, CANDLES, CANDLES + 1, 200, 500, 1501)
+
+
+class Bots:
+    """Asks the cache and the exchange the same."""
+
+    def __init__(self, runner: JobRunner, answers: CacheAnswers, hearing: Hearing) -> None:
+        self.runner = runner
+        self.exchanges = runner.exchanges
+        self.answers = answers
+        self.hearing = hearing
+        self.now_ms = NOW_MS
+        self.counted: Counter[str] = Counter()
+        # The machine lives by the exchanges' time.
+        runner.context.last_as_of.elapsed_s = lambda: (self.now_ms - NOW_MS) / 1000
+
+    async def collect(self, *jobs: str) -> None:
+        for job in jobs:
+            await self.runner.complete(job)
+        await self.hearing.flush()
+
+    def pass_time(self, pass_ms: int) -> None:
+        self.exchanges.post("/sim/clock", {"advance_ms": pass_ms})
+        self.now_ms += pass_ms
+
+    def told(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        status, _, body = self.exchanges.full("GET", path, query=query)
+        return status, body
+
+    async def ours(self, exchange: Exchange, path: str, query: Mapping[str, str]) -> bytes | None:
+        found = await self.answers.answer(exchange, path_of(exchange, path), query, self.now_ms)
+        return None if found is None else found.body
+
+    async def ask(self, exchange: Exchange, path: str, query: Mapping[str, str]) -> bool:
+        """Whether the cache answers; if so, it is what the exchange answers."""
+        ours = await self.ours(exchange, path, query)
+        self.counted[f"{path} {'pass' if ours is None else 'hit'}"] += 1
+        if ours is None:
+            return False
+        status, theirs = self.told(path, query)
+        assert (status, numbers(theirs)) == (200, numbers(ours)), (path, query)
+        return True
+
+
+def path_of(exchange: Exchange, path: str) -> PublicPath:
+    return FACADES[exchange].paths[path]
+
+
+def numbers(body: bytes) -> Any:
+    """An answer with all its numbers as decimals."""
+    return _numbers(orjson.loads(body))
+
+
+def _numbers(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _numbers(each) for name, each in value.items()}
+        case list():
+            return [_numbers(each) for each in value]
+        case str() | int():
+            try:
+                return Decimal(value)
+            except InvalidOperation:
+                return value
+        case _:
+            assert not isinstance(value, float)
+            return value
+
+
+@asynccontextmanager
+async def bots(
+    open_runner: OpenRunner, exchanges: Simulator, **settings: object
+) -> AsyncIterator[Bots]:
+    chosen = {
+        "history_candles": CANDLES,
+        "funding_history": 60,
+        "timeframes": "5m,15m,1h,4h,8h",
+        **settings,
+    }
+    async with open_runner(exchanges, facade="on", **chosen) as runner:
+        context = runner.context
+        kept = KeptRows(context.store)
+        hearing = Hearing(kept)
+        context.client.heard = hearing.note
+        cache = DocumentCache(context.cache)
+        answers = CacheAnswers(FacadeDocuments(cache), kept, hearing, forming_s=60)
+        try:
+            yield Bots(runner, answers, hearing)
+        finally:
+            await answers.aclose()
+            await cache.aclose()
+
+
+def symbols_of(exchanges: Simulator, exchange: Exchange) -> list[str]:
+    markets = exchanges.get("/sim/markets")["markets"]
+    chosen = [each for each in markets if each["exchange"] == exchange and each["collected"]]
+    return [each["symbol"] for each in chosen]
+
+
+def questions(
+    chance: random.Random, symbols: Mapping[Exchange, list[str]], now_ms: int
+) -> Iterator[tuple[Exchange, str, dict[str, str]]]:
+    while True:
+        kind = chance.choice((KLINES, KLINES, INTEREST, FUNDING))
+        exchange = chance.choice((BINANCE, BYBIT))
+        path = kind[exchange]
+        period, first, last = PATHS[path]
+        query = {"symbol": chance.choice([*symbols[exchange], "NONEUSDT"])}
+        if exchange is BYBIT:
+            query["category"] = "linear"
+        if period:
+            query[period] = chance.choice(PERIODS[path])
+        limit = chance.choice(LIMITS)
+        if limit is not None:
+            query["limit"] = str(limit)
+        step_ms = chance.choice((5 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS, DAY_MS))
+        bounds = sorted(now_ms - int(chance.triangular(-2, 130, 3) * step_ms) for _ in range(2))
+        for name, bound in zip((first, last), bounds, strict=True):
+            if chance.random() < 0.4:
+                aligned_ms = bound - bound % step_ms
+                query[name] = str(aligned_ms if chance.random() < 0.5 else bound)
+        yield exchange, path, query
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    return start_simulator(binance=5, bybit=5, now=NOW_MS, frozen=True, no_limits=True)
+
+
+USUAL_PERIODS: Final = {
+    KLINES[BINANCE]: ("5m", "15m", "1h", "4h"),
+    KLINES[BYBIT]: ("5", "15", "60", "240"),
+    INTEREST[BINANCE]: ("5m", "1h"),
+    FUNDING[BINANCE]: ("",),
+    FUNDING[BYBIT]: ("",),
+}
+
+
+def usual(symbols: Mapping[Exchange, list[str]]) -> Iterator[tuple[Exchange, str, dict[str, str]]]:
+    """What bots ask after each close: the newest rows."""
+    for exchange, path in (
+        *((each, KLINES[each]) for each in (BINANCE, BYBIT)),
+        (BINANCE, INTEREST[BINANCE]),
+        *((each, FUNDING[each]) for each in (BINANCE, BYBIT)),
+    ):
+        limits = (40,) if path in FUNDING.values() else (30, 100, CANDLES)
+        for symbol in symbols[exchange]:
+            for period in USUAL_PERIODS[path]:
+                for limit in limits:
+                    query = {"symbol": symbol, "limit": str(limit)}
+                    query |= {"category": "linear"} if exchange is BYBIT else {}
+                    query |= {PATHS[path][0]: period} if period else {}
+                    yield exchange, path, query
+
+
+def shares(counted: Counter[str]) -> dict[str, float]:
+    """The share of answered questions, by path."""
+    paths = {key.split()[0] for key in counted}
+    asked = {path: counted[f"{path} hit"] + counted[f"{path} pass"] for path in paths}
+    return {path: counted[f"{path} hit"] / asked[path] for path in paths}
+
+
+async def test_answers_are_the_exchanges_own(open_runner: OpenRunner, exchanges: Simulator) -> None:
+    async with bots(open_runner, exchanges) as asking:
+        await asking.collect("discovery", "funding", "collect:all", "fill")
+        symbols = {each: symbols_of(exchanges, each) for each in (BINANCE, BYBIT)}
+        chance = random.Random(16)  # noqa: S311
+        close_ms = 4 * HOUR_MS - NOW_MS % (4 * HOUR_MS)
+        # At the instant of a collection, right after a close, and when snapshots are out; then
+        # after a close without one.
+        for pass_ms, jobs, candles, interest in (
+            (0, (), 0.8, 0.8),
+            (close_ms + 8_000, ("funding", "collect:all"), 0.8, 0.0),  # snapshots are not out yet
+            (9 * MINUTE_MS, ("collect:all", "fill"), 0.1, 0.8),
+            (5 * MINUTE_MS, (), 0.0, 0.3),
+        ):
+            asking.pass_time(pass_ms)
+            await asking.collect(*jobs)
+            for exchange, path, query in islice(questions(chance, symbols, asking.now_ms), 400):
+                await asking.ask(exchange, path, query)
+            asking.counted.clear()
+            for exchange, path, query in usual(symbols):
+                await asking.ask(exchange, path, query)
+            found = shares(asking.counted)
+            # The others have more digits than a number of JSON tells.
+            assert all(found[path] >= candles for path in KLINES.values()), found
+            assert found[INTEREST[BINANCE]] >= interest, found
+            assert all(found[path] == 1 for path in FUNDING.values()), found
+
+
+LEARNED: Final = [
+    (BINANCE, KLINES[BINANCE], {"interval": "1m", "limit": "50"}),
+    (BINANCE, KLINES[BINANCE], {"interval": "4h", "limit": "1000"}),
+    (BYBIT, KLINES[BYBIT], {"interval": "3", "limit": "50", "category": "linear"}),
+    (BINANCE, INTEREST[BINANCE], {"period": "1h"}),
+    (BYBIT, INTEREST[BYBIT], {"intervalTime": "1h", "category": "linear", "limit": "30"}),
+    (BINANCE, FUNDING[BINANCE], {"limit": "200"}),
+    (BYBIT, FUNDING[BYBIT], {"category": "linear"}),
+]
+
+
+@pytest.mark.parametrize(("exchange", "path", "query"), LEARNED)
+async def test_what_passed_once_is_answered_while_it_lasts(
+    open_runner: OpenRunner,
+    exchanges: Simulator,
+    exchange: Exchange,
+    path: str,
+    query: dict[str, str],
+) -> None:
+    """Nothing was collected: all there is, is what others were told."""
+    query = query | {"symbol": "BTCUSDT"}
+    async with bots(open_runner, exchanges) as asking:
+        assert not await asking.ask(exchange, path, query)
+        _, body = asking.told(path, query)
+        asking.answers.passed(exchange, path_of(exchange, path), query, body, asking.now_ms)
+        assert await asking.ask(exchange, path, query)
+        assert not await asking.ask(exchange, path, query | {"limit": "7"})
+        asking.pass_time(30_000)
+        ours = await asking.ours(exchange, path, query)
+        _, theirs = asking.told(path, query)
+        assert ours is not None
+        if path in KLINES.values():  # the forming one may be a minute old
+            place = -1 if exchange is BINANCE else 0
+            left, right = rows_of(ours), rows_of(theirs)
+            assert left.pop(place)[0] == right.pop(place)[0]
+            assert left == right
+        else:
+            assert numbers(ours) == numbers(theirs)
+        asking.pass_time(HOUR_MS - asking.now_ms % HOUR_MS)
+        assert not await asking.ask(exchange, path, query)
+
+
+def rows_of(body: bytes) -> Any:
+    told = numbers(body)
+    return told["result"]["list"] if isinstance(told, dict) else told
+
+
+async def test_rows_that_passed_answer_other_questions(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    path, query = INTEREST[BINANCE], {"symbol": "BTCUSDT", "period": "5m", "limit": "288"}
+    exchanges.post("/sim/clock", {"now": "2026-11-20T14:39:59Z"})
+    async with bots(open_runner, exchanges) as asking:
+        asking.now_ms = exchanges.get("/sim/clock")["now_ms"]
+        _, body = asking.told(path, query)
+        asking.answers.passed(BINANCE, path_of(BINANCE, path), query, body, asking.now_ms)
+        await asking.hearing.flush()
+        for period, limit in (("5m", "100"), ("5m", "288"), ("15m", "96"), ("1h", "20")):
+            assert await asking.ask(BINANCE, path, query | {"period": period, "limit": limit})
+        for period, limit in (("5m", "289"), ("1h", "30")):
+            assert not await asking.ask(BINANCE, path, query | {"period": period, "limit": limit})
+        between = {"startTime": str(asking.now_ms - 3 * HOUR_MS), "endTime": str(asking.now_ms)}
+        assert await asking.ask(BINANCE, path, query | between)
+        assert not await asking.ask(BINANCE, path, query | between | {"limit": "10"})
+
+
+@pytest.mark.parametrize("exchange", [BINANCE, BYBIT])
+async def test_errors_of_exchanges_teach_nothing(
+    open_runner: OpenRunner, exchanges: Simulator, exchange: Exchange
+) -> None:
+    query = {"symbol": "NONEUSDT", "category": "linear", "limit": "10"}
+    async with bots(open_runner, exchanges) as asking:
+        for paths in (KLINES, INTEREST, FUNDING):
+            path = paths[exchange]
+            asked = query | {PATHS[path][0]: PERIODS[path][0]}
+            _, body = asking.told(path, asked)
+            asking.answers.passed(exchange, path_of(exchange, path), asked, body, asking.now_ms)
+            assert await asking.ours(exchange, path, asked) is None
+
+
+async def test_a_market_that_is_carried_over_is_left_to_the_exchange(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    query = {"symbol": "ETHUSDT", "interval": "5m", "limit": "50"}
+    async with bots(open_runner, exchanges) as asking:
+        await asking.collect("discovery", "funding", "collect:all")
+        assert await asking.ask(BINANCE, KLINES[BINANCE], query)
+        fault = {"kind": "status", "status": 500, "endpoint": "klines", "symbol": "ETHUSDT"}
+        asking.exchanges.post("/sim/faults", fault | {"exchange": "binance"})
+        asking.pass_time(5 * MINUTE_MS)
+        await asking.runner.run("collect:all")
+        asking.exchanges.delete("/sim/faults")
+        closed = query | {"endTime": str(asking.now_ms - HOUR_MS)}
+        assert not await asking.ask(BINANCE, KLINES[BINANCE], closed)
+        assert await asking.ask(BINANCE, KLINES[BINANCE], closed | {"symbol": "SOLUSDT"})
+
+
+class HandSet:
+    """Clocks that a test sets."""
+
+    def __init__(self) -> None:
+        self.passed_s, self.wall_ms = 1000.0, 5_000_000
+
+    def times(self) -> ExchangeTimes:
+        return ExchangeTimes(lambda: self.passed_s, lambda: self.wall_ms)
+
+
+def test_an_exchanges_time_goes_on_from_what_it_told() -> None:
+    clocks = HandSet()
+    times = clocks.times()
+    assert (times.now_ms(BINANCE), times.told_ms(BINANCE, 60)) == (5_000_000, None)
+    times.note(BINANCE, 9_000_000)
+    clocks.passed_s += 59.5
+    assert times.told_ms(BINANCE, 60) == times.now_ms(BINANCE) == 9_059_500
+    times.note(BINANCE, 9_059_000)  # an answer that was long under way
+    clocks.passed_s += 1
+    assert times.told_ms(BINANCE, 60) == 9_060_500
+    assert times.told_ms(BYBIT, 60) is None
+    clocks.passed_s += 60
+    assert times.told_ms(BINANCE, 60) is None
+    assert times.now_ms(BINANCE) == 9_120_500
+    clocks.passed_s += 600
+    assert times.now_ms(BINANCE) == 5_000_000
+    times.note(BINANCE, 8_000_000)  # its clock was set back
+    assert times.now_ms(BINANCE) == 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("exchange", "path"), [(BINANCE, "/fapi/v1/time"), (BYBIT, "/v5/market/time")]
+)
+async def test_the_time_is_told_from_what_passed(
+    open_runner: OpenRunner, exchanges: Simulator, exchange: Exchange, path: str
+) -> None:
+    async with bots(open_runner, exchanges) as asking:
+        assert await asking.ours(exchange, path, {}) is None
+        _, body = asking.told(path, {})
+        asking.answers.passed(exchange, path_of(exchange, path), {}, body, 0)
+        ours = await asking.ours(exchange, path, {})
+        assert ours is not None
+        told = numbers(ours)
+        if exchange is BYBIT:
+            assert told.keys() == numbers(body).keys()
+            assert told["result"]["timeSecond"] == told["time"] // 1000
+            assert told["result"]["timeNano"] == told["time"] * 1_000_000
+        first_ms = told["serverTime" if exchange is BINANCE else "time"]
+        assert 0 <= first_ms - NOW_MS < 60_000
+        assert asking.answers.now_ms(exchange) >= first_ms
