@@ -18,6 +18,7 @@ from providers.collecting.requests_made import requests_counted
 from providers.questions import Question
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
+from tests.fixtures.steady_time import steady_time
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # What asks, and what it is written with.
@@ -33,9 +34,10 @@ def settings(redis_url: str, database_url: str, start_simulator: StartSimulator)
 
 
 async def test_the_agent_collects_and_keeps_all_kinds(
-    settings: Settings, database_url: str
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
+        steady_time(monkeypatch),
         open_parts(settings, "test") as parts,
         open_providers(settings, parts.store, parts.database) as providers,
     ):

@@ -12,6 +12,7 @@ from providers.chain import Chains
 from providers.opening import open_chains
 from providers.resources import Resource
 from stores.hot.redis_client import NativeStore
+from tests.fixtures.steady_time import steady_time
 from tests.providers.asking import ASSETS, FakeProviders, Rows
 
 
@@ -34,7 +35,7 @@ async def providers() -> AsyncIterator[FakeProviders]:
 
 
 @pytest.fixture
-def asking(redis_url: str, providers: FakeProviders) -> OpenChains:
+def asking(redis_url: str, providers: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> OpenChains:
     """Opens the chains of one process over these rows."""
 
     @contextlib.asynccontextmanager
@@ -48,13 +49,16 @@ def asking(redis_url: str, providers: FakeProviders) -> OpenChains:
         registry = options.pop("registry", None) or Rows(*rows)
         environ = options.pop("environ", {})
         try:
-            async with open_chains(
-                *(settings, store, registry, ASSETS),
-                environ=environ,
-                on_attempt=attempts.append,
-                on_alert=alerts.append,
-                **options,
-            ) as chains:
+            async with (
+                steady_time(monkeypatch),
+                open_chains(
+                    *(settings, store, registry, ASSETS),
+                    environ=environ,
+                    on_attempt=attempts.append,
+                    on_alert=alerts.append,
+                    **options,
+                ) as chains,
+            ):
                 yield Opened(chains, attempts, alerts)
         finally:
             await store.aclose()

@@ -30,6 +30,7 @@ from providers.registry import Registry
 from providers.resources import Resource
 from providers.rpc.balancer import HEADS_FRESH_S, RPCLoadBalancer
 from stores.hot.redis_client import NativeStore
+from tests.fixtures.steady_time import steady_time
 from tests.providers.hour.plan import PHASE_S, Phase, Planner, keyless
 from tests.providers.hour.truth import Truth
 from tests.providers.hour.watching import Watch
@@ -79,7 +80,8 @@ class Ages:
 
 
 class FastClock:
-    """Wall time and sleeps that pass `speed` times as fast; monotonic time is real."""
+    """Wall time and sleeps that pass `speed` times as fast; monotonic time is the event loop's, as
+    deadlines are."""
 
     def __init__(self, now_ms: int, speed: float) -> None:
         self._base_ms, self._began_s, self.speed = now_ms, time.monotonic(), speed
@@ -88,7 +90,10 @@ class FastClock:
         return self._base_ms + round((time.monotonic() - self._began_s) * self.speed * 1000)
 
     def monotonic_s(self) -> float:
-        return time.monotonic()
+        return asyncio.get_running_loop().time()
+
+    def steady_ms(self) -> float:
+        return self.monotonic_s() * self.speed * 1000
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s / self.speed)
@@ -167,14 +172,15 @@ class Hour:
             await self.clock.sleep(_EVERY_S)
 
     async def _one(self, chain: str, ask: Any) -> None:
-        began_s, phase, asked_ms = time.monotonic(), self._number, self.clock.wall_ms()
+        began_s, asked_ms = self.clock.monotonic_s(), self.clock.wall_ms()
+        phase = self._number
         answer: Answer | RpcAnswer | None = None
         told = ""
         try:
             answer = await ask()
         except NoAnswer as error:
             told = str(error)
-        took_s = time.monotonic() - began_s
+        took_s = self.clock.monotonic_s() - began_s
         if took_s > INTERACTIVE_S + _LATE_S:
             self.violations.append(f"phase {phase}: {chain} took {took_s:.2f} s")
         self.texts.append(told or repr(answer))
@@ -212,11 +218,14 @@ class Hour:
 
     async def _all_live_again(self) -> None:
         """All faults end: those that were not out for the day are back within 90 s, and so many
-        more as their own calls took longer than they do at real speed."""
+        more as their own calls took longer than they do at real speed, and as the machine stood
+        still."""
         await self.truth.delete("/faults")
         began_ms, began_s = self.clock.wall_ms(), time.monotonic()
+        ahead_s = began_s - self.clock.monotonic_s()
         while out := await self._out_since(began_ms):
-            passed_s = (self.clock.wall_ms() - began_ms) / 1000
+            stood_s = time.monotonic() - self.clock.monotonic_s() - ahead_s
+            passed_s = (self.clock.wall_ms() - began_ms) / 1000 - self.clock.speed * stood_s
             late = {each: round(passed_s - self._longer_s(each, began_s), 1) for each in out}
             late = {each: late_s for each, late_s in late.items() if late_s > RECOVERY_S}
             if late:
@@ -286,10 +295,11 @@ async def open_hour(
     chains_asked = [each.chain for each in QUESTIONS] + [f"rpc.{each}" for each in NODES]
     planned = Planner(rows, chains_asked, seed, speed).phases(phases)
     alerts: list[Alert] = []
-    watch = Watch(grace_ms=0.3 * speed * 1000)
+    watch = Watch(grace_ms=0.3 * speed * 1000, speed=speed)
     store = NativeStore(redis_url, client_name="test")
     calls: dict[str, dict[float, float | None]] = {}
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(steady_time(monkeypatch))
         stack.push_async_callback(store.aclose)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         truth = Truth(http, base_url)
@@ -301,7 +311,7 @@ async def open_hour(
         monkeypatch.setattr("providers.rpc.nodes.RPCLoadBalancer", balancer)
 
         def tell(attempt: Attempt) -> None:
-            watch.tell(clock.wall_ms(), attempt)
+            watch.tell(clock.wall_ms(), clock.steady_ms(), attempt)
             if on_attempt is not None:
                 on_attempt(attempt)
 
@@ -335,8 +345,9 @@ def _watch_calls(
     async def watched(
         account: Account, *, weight: int = 1, how: How = "", budget: bool = True
     ) -> Right:
+        asked_ms, steady_ms = clock.wall_ms(), clock.steady_ms()
         right = await admit(account, weight=weight, how=how, budget=budget)
-        watch.admit(clock.wall_ms(), account, right)
+        watch.admit(asked_ms, steady_ms, account, right)
         return right
 
     async def called(resource: Resource, question: Question, **options: Any) -> list[Record]:

@@ -28,15 +28,20 @@ _BETWEEN_TRIALS_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """An outcome, and when it was known (accelerated ms)."""
+    """An outcome, and when it was known (accelerated ms); it ended at `ended_ms`, or later."""
 
     at_ms: int
+    steady_ms: float
+    ended_ms: float
     attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)
 class _Admitted:
+    """`at_ms`: when the right to call was asked for."""
+
     at_ms: int
+    steady_ms: float
     resource: str
     provider: str
     right: Right
@@ -44,18 +49,21 @@ class _Admitted:
 
 @dataclass(slots=True)
 class Watch:
-    """`grace_ms`: how long calls may be admitted for while an outcome is on its way."""
+    """`grace_ms`: how long a success may be on its way, in a time that leaves out what the machine
+    stood still."""
 
     grace_ms: float
+    speed: float
     told: list[_Told] = field(default_factory=list)
     admitted: list[_Admitted] = field(default_factory=list)
 
-    def tell(self, now_ms: int, attempt: Attempt) -> None:
-        self.told.append(_Told(now_ms, attempt))
+    def tell(self, now_ms: int, steady_ms: float, attempt: Attempt) -> None:
+        ended_ms = attempt.started_at_ms + attempt.ms * self.speed
+        self.told.append(_Told(now_ms, steady_ms, ended_ms, attempt))
 
-    def admit(self, now_ms: int, account: Account, right: Right) -> None:
+    def admit(self, now_ms: int, steady_ms: float, account: Account, right: Right) -> None:
         row = account.resource
-        self.admitted.append(_Admitted(now_ms, row.id, row.provider.id, right))
+        self.admitted.append(_Admitted(now_ms, steady_ms, row.id, row.provider.id, right))
 
     def wrong_calls(self) -> list[str]:
         """Calls of members that were out, paused, or open."""
@@ -72,8 +80,8 @@ class Watch:
     def _in_spite_of_a_pause(self) -> Iterator[str]:
         """A limit pauses all of a provider's rows; one that is not stated, for longer."""
         for told in self._of_class(ErrorClass.RATE_LIMITED):
-            until_ms = told.at_ms + PAUSE_S * 1000 - self.grace_ms
-            for each in self._between(told.at_ms + self.grace_ms, until_ms):
+            until_ms = told.ended_ms + PAUSE_S * 1000 - self.grace_ms
+            for each in self._between(told.at_ms, until_ms):
                 if each.provider == told.attempt.resource.provider.id:
                     late_s = (each.at_ms - told.at_ms) / 1000
                     yield f"{each.resource} was asked {late_s:.0f} s after a limit of {PAUSE_S} s"
@@ -89,7 +97,7 @@ class Watch:
 
     def _of_those_out(self) -> Iterator[str]:
         for told in self._of_class(*_FOR_A_DAY):
-            for each in self._between(told.at_ms + self.grace_ms, told.at_ms + _DAY_MS):
+            for each in self._between(told.at_ms, told.ended_ms + _DAY_MS):
                 if each.resource == told.attempt.resource.id:
                     yield f"{each.resource} was asked after {told.attempt.error_class}"
 
@@ -100,9 +108,9 @@ class Watch:
             if not told.attempt.tripped:
                 continue
             member, probed_ms = told.attempt.resource.id, 0.0
-            until_ms = told.at_ms + _SHORTEST_OPEN_MS - self.grace_ms
-            for each in self._between(told.at_ms + self.grace_ms, until_ms):
-                if each.resource != member or self._succeeded(member, told.at_ms, each.at_ms):
+            until_ms = told.ended_ms + _SHORTEST_OPEN_MS - self.grace_ms
+            for each in self._between(told.at_ms, until_ms):
+                if each.resource != member or self._succeeded(member, told.at_ms, each):
                     continue
                 if each.right is Right.OK:
                     yield f"{member} was asked while its breaker was open"
@@ -111,11 +119,12 @@ class Watch:
                         yield f"{member} was probed twice within {_BETWEEN_PROBES_MS} ms"
                     probed_ms = each.at_ms
 
-    def _succeeded(self, member: str, first_ms: int, last_ms: int) -> bool:
+    def _succeeded(self, member: str, first_ms: int, before: _Admitted) -> bool:
         return any(
             told.attempt.resource.id == member
             and told.attempt.error_class is None
-            and first_ms <= told.at_ms <= last_ms + self.grace_ms
+            and told.at_ms >= first_ms
+            and told.steady_ms <= before.steady_ms + self.grace_ms
             for told in self.told
         )
 
