@@ -18,7 +18,8 @@ _OWN: Final = "own"  # detection of transfers (providers/whales)
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """How one resource took its probe. `turned_on`: it was off, and is asked from now on."""
+    """How one resource took its probe. `turned_on`: it was off, and is asked from now on; what an
+    operator has disabled stays so."""
 
     resource: Resource
     error: str | None
@@ -47,11 +48,14 @@ class Prober:
         except Skipped as skipped:
             return Probed(resource, f"not asked: {skipped}", _ms_since(began_s))
         ms = _ms_since(began_s)
-        turned_on = resource.state is State.OFF and resource.probe
-        if turned_on:
-            await self._conduct.switch(
-                resource.id, True, at_ms=self._client.clock.wall_ms(), by=self._by
+        turned_on = (
+            resource.state is State.OFF
+            and resource.probe
+            and await self._conduct.turn_on(
+                resource.id, at_ms=self._client.clock.wall_ms(), by=self._by
             )
+        )
+        if turned_on:
             await self._client.gate.switch(resource.id, True)
         return Probed(resource, None, ms, records, turned_on)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from database import Database
 from tests.fixtures.simulator import Simulator, StartSimulator
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -104,6 +105,21 @@ async def test_what_fails_its_probe_is_told_with_the_reason(run: RunProviders) -
     assert "reads whole blocks" in found["whales.evm/own"]["error"]
     _, printed, _ = await run("list", "price.spot", "--json")
     assert not as_json(printed)["price.spot/hyperliquid"]["asked"]
+
+
+async def test_what_an_operator_has_disabled_stays_off_whatever_a_probe_sees(
+    run: RunProviders, database_url: str
+) -> None:
+    database = Database(database_url)
+    names = ("gas.ethereum/owlracle", "price.spot/kraken")
+    for name in names:
+        await database.providers.conduct.switch(name, False, at_ms=1, by="an operator")
+    code, printed, _ = await run("probe", *names, "--json")
+    assert code == 0
+    told = {each["id"]: each for each in map(json.loads, printed.splitlines())}
+    assert {(each["answered"], each["turned_on"]) for each in told.values()} == {(True, False)}
+    assert await database.providers.conduct.switches() == dict.fromkeys(names, False)
+    await database.aclose()
 
 
 async def test_an_unknown_name_is_refused(run: RunProviders) -> None:

@@ -60,6 +60,16 @@ class ProviderConduct:
 
         await self._pool.write(write)
 
+    async def turn_on(self, resource: str, *, at_ms: int, by: str) -> bool:
+        """Keeps that the resource is asked, unless an operator has disabled it; whether it is."""
+
+        async def write(connection: Connection) -> bool:
+            encoding = await encoding_of(connection)
+            row = await connection.fetchrow(_TURN_ON, resource, at_ms, storable(by, encoding))
+            return row is not None
+
+        return await self._pool.write(write)
+
     async def switches(self) -> dict[str, bool]:
         """What operators have set, by the resource's id."""
 
@@ -119,6 +129,13 @@ _SWITCH: Final = """
     ON CONFLICT (id) DO UPDATE SET
         enabled = excluded.enabled, changed_at = excluded.changed_at,
         changed_by = excluded.changed_by
+"""
+_TURN_ON: Final = """
+    INSERT INTO providers AS old (id, enabled, changed_at, changed_by) VALUES ($1, true, $2, $3)
+    ON CONFLICT (id) DO UPDATE SET
+        enabled = true, changed_at = excluded.changed_at, changed_by = excluded.changed_by
+    WHERE old.enabled IS NOT FALSE
+    RETURNING id
 """
 _DID: Final = """
     INSERT INTO providers AS old (id, last_answer_at, last_error, changed_at, changed_by)

@@ -297,6 +297,20 @@ async def test_switches_attempts_and_usage(tables: ProviderTables, database_url:
     await tables.conduct.switch("news/rss_u.today", None, at_ms=NOW, by="an operator")
     await tables.conduct.switch("rpc.bsc/a", True, at_ms=NOW, by="an operator")
     assert await tables.conduct.switches() == {"rpc.bsc/a": True}
+    await tables.conduct.switch("rpc.bsc/b", False, at_ms=NOW, by="an operator")
+    turned = [f"rpc.bsc/{name}" for name in "abc"]
+    assert [
+        await tables.conduct.turn_on(each, at_ms=NOW, by="a probe")
+        for each in (*turned, "news/rss_u.today")
+    ] == [True, False, True, True]
+    assert await tables.conduct.switches() == {
+        "rpc.bsc/a": True,
+        "rpc.bsc/b": False,
+        "rpc.bsc/c": True,
+        "news/rss_u.today": True,
+    }
+    for each in ("rpc.bsc/b", "rpc.bsc/c", "news/rss_u.today"):
+        await tables.conduct.switch(each, None, at_ms=NOW, by="an operator")
     good = AttemptRow(
         resource="rpc.bsc/a", at_ms=NOW, outcome="ok", status=200, ms=12, message=None, host="h"
     )
