@@ -95,6 +95,7 @@ _OF_KIND: Final[Mapping[Kind, tuple[str, ...]]] = {
 _BY_PATHS: Final = ("json", "etherscan")
 _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "rss": ("source_name",),
+    "cryptopanic_votes": ("metric",),
 }
 # Of readers that know their places: what they read.
 _OF_KINDS: Final[Mapping[str, Kind]] = {
@@ -130,6 +131,8 @@ def mistakes_of_reading(resource: Resource) -> Iterator[tuple[str, str]]:
         for key in read:
             if key not in known:
                 yield f"read.{key}", f"is unknown to {reader}; it knows {', '.join(known)}"
+        if resource.kind is Kind.SENTIMENT and "metric" not in read:
+            yield "read", "needs metric"
 
 
 def _of_paths(

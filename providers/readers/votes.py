@@ -1,13 +1,11 @@
 """Reads what readers of news voted, as a reading of sentiment."""
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from providers.exact import BadValue, divided, time_ms, whole_of
 from providers.readers.asked import Asked
 from providers.records import Record, SentimentReading
-
-METRIC: Final = "votes_cryptopanic"
 
 
 def read_votes(body: bytes, asked: Asked) -> list[Record]:
@@ -33,7 +31,7 @@ def read_votes(body: bytes, asked: Asked) -> list[Record]:
     return [
         SentimentReading(
             **asked.common(newest_ms),
-            metric=METRIC,
+            metric=asked.resource.read["metric"],
             asset=asked.subjects[0],
             value=divided(Decimal(100 * positive), positive + negative),
             scale=(Decimal(0), Decimal(100)),

@@ -76,6 +76,10 @@ async def test_an_index_is_never_given_for_another(
     for metric in ("fear_greed_altme", "fear_greed_cmc"):
         answer = await told(provider_api, f"/api/sentiment?metric={metric}")
         assert [each["metric"] for each in answer["sentiment"]] == [metric]
+    votes = "/api/sentiment?assets=btc&metric=votes_cryptopanic"
+    status, _, answer = await ask(provider_api, "GET", votes)
+    asked = [(each["resource"], each["skipped"]) for each in answer["tried"]]
+    assert (status, asked) == (503, [("sentiment.asset/cryptopanic", "no_key")])
     imitated.post("/sim/providers/faults", {"host": "cfgi.io", "class": "transient"})
     status, _, answer = await ask(provider_api, "GET", "/api/sentiment?metric=fear_greed_cfgi")
     assert status == 503

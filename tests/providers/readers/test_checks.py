@@ -37,6 +37,7 @@ NEWS = {"items": "a[*]", "url": "u", "title": "t"}
         ("stats.evm", {"read": {"height": "h", "also": [{"url": ""}]}}, "read.also[0].url",
          "must be a text"),
         ("sentiment.market", {"read": {"value": "v"}}, "read", "needs metric and scale"),
+        ("sentiment.asset", {"reader": "cryptopanic_votes", "read": {}}, "read", "needs metric"),
         ("balance.bsc", {"read": {"raw": "r | gwei"}}, "read.raw", "gwei is not its unit"),
         ("news", {"read": {**NEWS, "items": "a"}}, "read.items", "ending with [*]"),
         ("news", {"reader": "rss", "read": {"value": "v"}}, "read.value", "is unknown to rss"),

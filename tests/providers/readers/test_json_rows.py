@@ -112,11 +112,12 @@ def test_sentiment_is_within_its_scale() -> None:
 
 
 def test_votes_are_the_share_of_positive_ones_and_none_is_not_half() -> None:
-    row = resource("sentiment.asset", reader="cryptopanic_votes")
+    row = resource("sentiment.asset", reader="cryptopanic_votes", read={"metric": "votes"})
     posts = """{"results":[{"published_at":"2026-09-30T17:44:10Z","votes":{"positive":3,
         "negative":1}},{"votes":null},null,{"votes":{"positive":null}}]}"""
     (reading,) = read(row, posts, "btc")
     assert (reading.value, reading.asset, reading.as_of_ms) == (75, "btc", 1790790250000)
+    assert reading.metric == "votes"
     assert refusal(row, '{"results":[]}', "btc").error_class is ErrorClass.UNKNOWN
     assert is_bad(refusal(row, '{"results":null}', "btc"))
     assert is_bad(refusal(row, '{"results":[{"votes":{"positive":-1}}]}', "btc"))
