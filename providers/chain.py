@@ -28,8 +28,10 @@ from providers.attempts import Alert
 from providers.bounds import MANY
 from providers.client import Client
 from providers.errors import NEVER_ASKED, ErrorClass, InvalidQuestion, NoAnswer, Tried
+from providers.falling_back import fell_back, once_each
 from providers.gate import Kept
-from providers.lineup import Lineups
+from providers.lineup import Lineup, Lineups
+from providers.naming import named
 from providers.news.gathering import Gathering
 from providers.news.mentions import Mentions
 from providers.news.told import ToldStories
@@ -76,6 +78,7 @@ class Chains:
         self._plausible = plausible
         self.probes = probes
         self._alerts = alerts
+        self._assets = assets
         self.lineups = Lineups(registry, client)
         self._news = Gathering(client, self.lineups, answers, told, Mentions(assets))
         self._retries = RetryBudget(client.clock)
@@ -183,17 +186,20 @@ class Chains:
             await successes.close(kept)
         await self._accuse(question.chain, witnesses)
         self.probes.nudge(lineup.members)
-        tried = (*walk.tried, *witnesses.not_believed(), *lineup.skipped)
+        told = (*walk.tried, *witnesses.not_believed())
+        tried = once_each(told, lineup.skipped, walk.asked)
         usable = {
             name: replace(known[name], records=known[name].stale())
             for name in witnesses.missing
             if name in known and known[name].is_usable(question.kind, now_ms)
         }
-        first = lineup.line[0].resource.id if lineup.line else None
+        served = {each.resource for each in found.values()}
         counts = {
             "asked": 1,
             "answered": int(bool(found)),
-            "fallbacks": int(any(each.resource != first for each in found.values())),
+            "fallbacks": int(
+                bool(served) and fell_back(served, lineup, told, self._able(lineup, asked))
+            ),
             "stale": int(bool(usable)),
             "unanswered": int(not (found or usable or fresh)),
         }
@@ -206,6 +212,14 @@ class Chains:
         if not answer.served_by:
             raise NoAnswer(str(question), tried)
         return answer
+
+    def _able(self, lineup: Lineup, question: Question) -> set[str]:
+        """Who serves what is asked for: the currency, the chain, one of the assets."""
+        return {
+            row.id
+            for row, _ in lineup.members
+            if any(named(row, question, each, self._assets) for each in question.subjects)
+        }
 
     async def _read(self, question: Question, names: tuple[str, ...]) -> dict[str, Known]:
         if question.kind is Kind.RPC:

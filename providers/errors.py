@@ -38,13 +38,14 @@ NEVER_ASKED: Final = ("no_key", "off")
 @dataclass(frozen=True, slots=True)
 class Tried:
     """A resource that was asked, or skipped (`skipped`: out, no_budget, no_key, off, no_time), and
-    why it did not answer."""
+    why it did not answer, at last. `times`: how often it was asked for this answer."""
 
     resource: str
     level: str
     error_class: ErrorClass | None
     skipped: str | None
     message: str
+    times: int = 0
 
 
 class NoAnswer(Exception):

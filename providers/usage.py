@@ -54,7 +54,7 @@ class ResourceUsage:
 
 @dataclass(frozen=True, slots=True)
 class QuestionUsage:
-    """`fallbacks`: answered by other than the first member that could be asked."""
+    """`fallbacks`: answered in place of one that could answer, and failed or was out."""
 
     asked: int = 0
     answered: int = 0

@@ -7,7 +7,7 @@ teaches the breaker.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -51,6 +51,7 @@ class Walk:
     spawned: set["asyncio.Task[list[Record]]"]
     successes: Successes
     tried: list[Tried] = field(default_factory=list)
+    asked: Counter[str] = field(default_factory=Counter)  # how often, by resource
     _pending: dict["asyncio.Task[list[Record]]", Resource] = field(default_factory=dict)
     _passing: list[tuple[Resource, ProviderError]] = field(default_factory=list)
     _gaps: deque[Place] = field(default_factory=deque)
@@ -130,6 +131,7 @@ class Walk:
             task.add_done_callback(self._forget)
             self._pending[task] = place.resource
             self._places[place.resource.id] = place
+            self.asked[place.resource.id] += 1
             self.retries.called()
             return place
         return None
@@ -201,6 +203,7 @@ class Walk:
 
     def _failed(self, resource: Resource, error: ProviderError | Skipped) -> None:
         if isinstance(error, Skipped):
+            self.asked[resource.id] -= 1
             self._note(resource, None, error.reason, str(error))
             if error.reason == "no_budget" and error.until_ms and resource.id not in self._waited:
                 self._waited.add(resource.id)
@@ -226,6 +229,7 @@ class Walk:
             async def call(
                 resource: Resource = resource, question: Question = question
             ) -> list[Record]:
+                self.asked[resource.id] += 1
                 return await self.client.call(
                     resource, question, within_s=self._left_s(), purpose="retry"
                 )

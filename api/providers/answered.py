@@ -57,6 +57,7 @@ def told_tried(tried: Iterable[Tried], *, all_: bool = False) -> list[dict[str, 
             "error": each.error_class,
             "skipped": each.skipped,
             "message": without_ips(each.message),
+            "times": each.times,
         }
         for each in tried
         if all_ or each.skipped not in NEVER_ASKED

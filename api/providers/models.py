@@ -36,13 +36,14 @@ class Whose(BaseModel):
 
 
 class TriedResource(BaseModel):
-    """Who was asked or left out, and why it did not answer."""
+    """Who was asked or left out, and why it did not answer, at last."""
 
     resource: str
     level: Level
-    error: ErrorClass | None = Field(description="null: it was not asked")
+    error: ErrorClass | None = Field(description="null: it was not asked, at last")
     skipped: str | None = Field(description="out, no_budget, no_key, off or no_time")
     message: str
+    times: int = Field(description="how often it was asked for this answer")
 
 
 class Unanswered(BaseModel):

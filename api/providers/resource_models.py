@@ -79,7 +79,7 @@ class ResourceUsage(BaseModel):
 
 
 class ChainUsage(BaseModel):
-    """Questions of one chain. `fallbacks`: answered by other than the first that could be asked."""
+    """Questions of one chain. `fallbacks`: answered in place of one that failed or was out."""
 
     asked: int
     answered: int
@@ -94,7 +94,9 @@ class UsageStats(BaseModel):
 
     success: bool
     total_requests: int = Field(description="calls of resources")
-    total_fallbacks: int = Field(description="questions that others than the first answered")
+    total_fallbacks: int = Field(
+        description="questions answered in place of one that failed or was out"
+    )
     fallback_rate: float = Field(description="fallbacks by requests, a fraction of 1")
     by_resource: dict[str, ResourceUsage]
     by_chain: dict[str, ChainUsage]

@@ -105,7 +105,8 @@ class Gathering:
                 continue
             class_ = told.error_class if isinstance(told, ProviderError) else None
             skipped = told.reason if isinstance(told, Skipped) else None
-            tried.append(Tried(resource.id, resource.level.name, class_, skipped, str(told)))
+            times = 0 if skipped else 1
+            tried.append(Tried(resource.id, resource.level.name, class_, skipped, str(told), times))
         return came, tried
 
     def _begun(self, place: Place, known: Mapping[str, Known]) -> "asyncio.Task[Known]":

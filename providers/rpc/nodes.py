@@ -144,14 +144,14 @@ class Nodes:
         that lacked the `method` are asked last. Raises NoAnswer for the question `told`, and
         ProviderError (CALLER_FAULT)."""
         balancer = self.balancer(chain)
-        tried: list[Tried] = []
+        tried: dict[str, Tried] = {}
         try:
             async with asyncio.timeout(within_s):
                 members, one, waits = await self._turn(balancer, ask, within_s, method)
                 keep = self._overtaken.keep(balancer)
 
                 def left(node_id: str, task: "asyncio.Task[Any]") -> None:
-                    tried.append(_slow(balancer.node(node_id), within_s))
+                    tried[node_id] = _slow(balancer.node(node_id), within_s)
                     keep(node_id, task)
 
                 async with aclosing(in_turn(members, one, waits=waits, left=left)) as ends:
@@ -160,10 +160,10 @@ class Nodes:
                         if not isinstance(ended, ProviderError | Skipped):
                             balancer.told(node_id, True)
                             return ended, node
-                        tried.append(self._judged(balancer, node, ended))
+                        tried[node_id] = self._judged(balancer, node, ended)
         except TimeoutError:
             pass
-        raise NoAnswer(told, tuple(tried))
+        raise NoAnswer(told, tuple(tried.values()))
 
     async def agreed(
         self,
@@ -295,7 +295,7 @@ class Nodes:
 def _slow(node: Node, within_s: float) -> Tried:
     told = f"it has not answered in {within_s:.1f} s"
     level = node.resource.level.name.lower()
-    return Tried(node.resource.id, level, ErrorClass.TRANSIENT, None, told)
+    return Tried(node.resource.id, level, ErrorClass.TRANSIENT, None, told, 1)
 
 
 def _as_it_is(answer: RpcAnswer) -> RpcAnswer:

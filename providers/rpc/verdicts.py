@@ -30,7 +30,7 @@ def judged(
         balancer.told(resource.id, False)
     elif error.error_class not in _NEUTRAL:
         balancer.bar(resource.id, _AWHILE_S)
-    return Tried(resource.id, level, error.error_class, None, str(error))
+    return Tried(resource.id, level, error.error_class, None, str(error), 1)
 
 
 class Overtaken:

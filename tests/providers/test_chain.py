@@ -11,7 +11,7 @@ from aiohttp import web
 from providers.answers import Answer
 from providers.breaker import BreakerState
 from providers.chain import Chains
-from providers.errors import ErrorClass, InvalidQuestion, NoAnswer
+from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError
 from providers.questions import Question
 from providers.records import Price
 from providers.resources import ErrorRule, KeyPlace, KeySlot, Level, Limit, Resource, State
@@ -19,7 +19,7 @@ from stores.hot.redis_client import NativeStore
 from stores.hot.store import Word
 from tests.fixtures.signals import until_true
 from tests.fixtures.upstash import OwnValkey
-from tests.providers.asking import FakeProviders, SetClock, fails, hangs, prices, row
+from tests.providers.asking import Behaviour, FakeProviders, SetClock, fails, hangs, prices, row
 from tests.providers.conftest import OpenChains
 
 ONE, TWO, THREE = (row(name, level=level) for name, level in zip("abc", Level, strict=False))
@@ -65,6 +65,68 @@ async def test_a_failing_member_is_followed_by_the_next(
         assert (counts.asked, counts.answered, counts.fallbacks) == (1, 1, 1)
         outcomes = [(each.resource.id, each.error_class) for each in opened.attempts]
         assert outcomes == [(ONE.id, ErrorClass.TRANSIENT), (TWO.id, None)]
+
+
+@pytest.mark.parametrize(
+    ("first", "fails_with", "fallbacks"),
+    [
+        ({"quotes": ["EUR"]}, None, [0, 0]),
+        ({"assets": ["nosuch"]}, None, [0, 0]),
+        ({}, fails(503), [1, 2]),
+        ({}, fails(429, **{"Retry-After": "600"}), [1, 2]),  # then it is out
+        ({}, None, [0, 0]),
+    ],
+)
+async def test_a_fallback_is_of_a_member_that_could_have_answered(
+    asking: OpenChains,
+    providers: FakeProviders,
+    first: dict[str, Any],
+    fails_with: Behaviour | None,
+    fallbacks: list[int],
+) -> None:
+    if fails_with is not None:
+        providers.does["a"] = fails_with
+    found = []
+    async with asking(row("a", read={**ONE.read, **first}), TWO) as opened:
+        for asset in ("btc", "eth"):
+            await opened.chains.ask(prices(asset), 3)
+            [counts] = (await opened.chains.usage.questions(["price.aggregate"])).values()
+            found.append(counts.fallbacks)
+    assert found == fallbacks
+
+
+async def test_one_that_is_out_behind_who_answers_makes_no_fallback(
+    asking: OpenChains, providers: FakeProviders
+) -> None:
+    providers.does["b"] = fails(429, **{"Retry-After": "600"})
+    async with asking(ONE, TWO) as opened:
+        with pytest.raises(ProviderError):
+            await opened.chains.client.call(TWO, prices("btc"), within_s=3)
+        answer = await opened.chains.ask(prices("btc"), 3)
+        [counts] = (await opened.chains.usage.questions(["price.aggregate"])).values()
+    assert [(each.resource, each.skipped) for each in answer.tried] == [(TWO.id, "out")]
+    assert (counts.answered, counts.fallbacks) == (1, 0)
+
+
+async def test_who_was_asked_twice_is_named_once_with_what_it_said_last(
+    asking: OpenChains, providers: FakeProviders
+) -> None:
+    statuses = iter((500, 429))
+
+    async def fails_differently(request: web.Request) -> web.StreamResponse:
+        return await fails(next(statuses))(request)
+
+    providers.does["a"] = fails_differently
+    keyed = row("b", level=Level.HIGH, key=KeySlot("B_API_KEY", KeyPlace.HEADER, "X-Key", False))
+    async with asking(ONE, keyed) as opened:
+        with pytest.raises(NoAnswer) as failed:
+            await opened.chains.ask(prices("btc"), 3)
+    assert [
+        (each.resource, each.error_class, each.skipped, each.times) for each in failed.value.tried
+    ] == [
+        (ONE.id, ErrorClass.RATE_LIMITED, None, 2),
+        (keyed.id, None, "no_key", 0),
+    ]
 
 
 async def test_missing_subjects_alone_go_on_to_the_next(
