@@ -39,6 +39,9 @@ from venues.venue import Endpoint
 
 MADE_BYTES: Final = 48 * 2**20
 _TIME_TOLD_S: Final = 60.0
+# How far the exchange's time may be ahead of what is taken for it: as it was told, and by the host.
+_BEHIND_MS: Final = 500
+_HOST_BEHIND_MS: Final = 2_000
 _NAMES: Final = {timeframe.interval_ms: str(timeframe) for timeframe in Timeframe}
 _HEARD: Final = {"open_interest": Endpoint.OPEN_INTEREST, "funding": Endpoint.FUNDING}
 # An answer of kept rows is made again after it: one of them may have been told in another way.
@@ -105,9 +108,11 @@ class CacheAnswers:
         except (StoreUnavailable, UnreadableSeries) as error:
             self._outage.failed(error)
             made = None
-        if made is None or made.body is None or now_ms >= made.until_ms:
+        is_told = self._times.told_ms(exchange) is not None
+        latest_ms = now_ms + (_BEHIND_MS if is_told else _HOST_BEHIND_MS)
+        if made is None or made.body is None or latest_ms >= made.until_ms:
             made = self._made.kept(_passed_key(exchange, path, query))
-        if made is None or made.body is None or now_ms >= made.until_ms:
+        if made is None or made.body is None or latest_ms >= made.until_ms:
             return None
         age_s = max(0, now_ms - made.checked_at_ms) / 1000
         return CachedAnswer(made.body + venue.closing(now_ms), age_s)

@@ -39,7 +39,7 @@ class ExchangeTimes:
         else:
             told.last_s = passed_s
 
-    def told_ms(self, exchange: Exchange, within_s: float) -> int | None:
+    def told_ms(self, exchange: Exchange, within_s: float = _COUNTS_FOR_S) -> int | None:
         """The exchange's time now; None if it has not told it in so many seconds."""
         told, passed_s = self._told.get(exchange), self._passed_s()
         if told is None or passed_s - told.last_s > within_s:
@@ -48,5 +48,5 @@ class ExchangeTimes:
 
     def now_ms(self, exchange: Exchange) -> int:
         """The exchange's time now; the host's if it has told none lately."""
-        told_ms = self.told_ms(exchange, _COUNTS_FOR_S)
+        told_ms = self.told_ms(exchange)
         return self._wall_ms() if told_ms is None else told_ms

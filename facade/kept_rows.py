@@ -20,6 +20,7 @@ from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from stores.hot.replies import list_of, whole_number
 from stores.hot.store import HotStore
+from timing.clock import now_ms
 from venues.venue import Endpoint
 
 
@@ -98,7 +99,8 @@ class KeptRows:
     async def add(self, exchange: Exchange, endpoint: Endpoint, rows: Iterable[ToldRow]) -> None:
         """Keeps rows beside those that are there, but for what is much older than the newest."""
         told, where = list(rows), (exchange, endpoint)
-        newest_ms = max((row.time_ms for row in told), default=0)
+        # A row of a time to come, which only a fault can tell, makes the others no older.
+        newest_ms = min(max((row.time_ms for row in told), default=0), now_ms() + HOUR_MS)
         self._newest_ms[where] = newest_ms = max(newest_ms, self._newest_ms.get(where, 0))
         by_place: dict[_Place, Rows] = {}
         for row in told:

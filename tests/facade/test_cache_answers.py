@@ -116,21 +116,24 @@ def _numbers(value: Any) -> Any:
 
 @asynccontextmanager
 async def bots(
-    open_runner: OpenRunner, exchanges: Simulator, **settings: object
+    open_runner: OpenRunner,
+    exchanges: Simulator,
+    *,
+    times: ExchangeTimes | None = None,
 ) -> AsyncIterator[Bots]:
-    chosen = {
+    settings = {
         "history_candles": CANDLES,
         "funding_history": 60,
         "timeframes": "5m,15m,1h,4h,8h",
-        **settings,
     }
-    async with open_runner(exchanges, facade="on", **chosen) as runner:
+    async with open_runner(exchanges, facade="on", **settings) as runner:
         context = runner.context
         kept = KeptRows(context.store)
         hearing = Hearing(kept)
         context.client.heard = hearing.note
         cache = DocumentCache(context.cache)
-        answers = CacheAnswers(FacadeDocuments(cache), kept, hearing, forming_s=60)
+        documents = FacadeDocuments(cache)
+        answers = CacheAnswers(documents, kept, hearing, forming_s=60, times=times)
         try:
             yield Bots(runner, answers, hearing)
         finally:
@@ -209,30 +212,44 @@ def shares(counted: Counter[str]) -> dict[str, float]:
 
 async def test_answers_are_the_exchanges_own(open_runner: OpenRunner, exchanges: Simulator) -> None:
     async with bots(open_runner, exchanges) as asking:
-        await asking.collect("discovery", "funding", "collect:all", "fill")
-        symbols = {each: symbols_of(exchanges, each) for each in (BINANCE, BYBIT)}
-        chance = random.Random(16)  # noqa: S311
-        close_ms = 4 * HOUR_MS - NOW_MS % (4 * HOUR_MS)
-        # At the instant of a collection, right after a close, and when snapshots are out; then
-        # after a close without one.
-        for pass_ms, jobs, candles, interest in (
-            (0, (), 0.8, 0.8),
-            (close_ms + 8_000, ("funding", "collect:all"), 0.8, 0.0),  # snapshots are not out yet
-            (9 * MINUTE_MS, ("collect:all", "fill"), 0.1, 0.8),
-            (5 * MINUTE_MS, (), 0.0, 0.3),
-        ):
-            asking.pass_time(pass_ms)
-            await asking.collect(*jobs)
-            for exchange, path, query in islice(questions(chance, symbols, asking.now_ms), 400):
-                await asking.ask(exchange, path, query)
-            asking.counted.clear()
-            for exchange, path, query in usual(symbols):
-                await asking.ask(exchange, path, query)
-            found = shares(asking.counted)
-            # The others have more digits than a number of JSON tells.
-            assert all(found[path] >= candles for path in KLINES.values()), found
-            assert found[INTEREST[BINANCE]] >= interest, found
-            assert all(found[path] == 1 for path in FUNDING.values()), found
+        await asked_over_time(asking, 400)
+
+
+@pytest.mark.slow
+async def test_answers_are_the_exchanges_own_for_all_kinds_of_markets(
+    open_runner: OpenRunner, start_simulator: StartSimulator
+) -> None:
+    """Young ones, quiet ones, with holes, without some snapshots, and with extra charges."""
+    many = start_simulator(binance=30, bybit=30, now=NOW_MS, frozen=True, no_limits=True)
+    async with bots(open_runner, many) as asking:
+        await asked_over_time(asking, 5_000)
+
+
+async def asked_over_time(asking: Bots, count: int) -> None:
+    await asking.collect("discovery", "funding", "collect:all", "fill")
+    symbols = {each: symbols_of(asking.exchanges, each) for each in (BINANCE, BYBIT)}
+    chance = random.Random(16)  # noqa: S311
+    close_ms = 4 * HOUR_MS - NOW_MS % (4 * HOUR_MS)
+    # At the instant of a collection, right after a close, and when snapshots are out; then after a
+    # close without one.
+    for pass_ms, jobs, candles, interest, funding in (
+        (0, (), 0.7, 0.7, 0.8),
+        (close_ms + 8_000, ("funding", "collect:all"), 0.7, 0.0, 0.8),
+        (9 * MINUTE_MS, ("collect:all", "fill"), 0.1, 0.7, 0.8),
+        (5 * MINUTE_MS, (), 0.0, 0.3, 0.8),
+    ):
+        asking.pass_time(pass_ms)
+        await asking.collect(*jobs)
+        for exchange, path, query in islice(questions(chance, symbols, asking.now_ms), count):
+            await asking.ask(exchange, path, query)
+        asking.counted.clear()
+        for exchange, path, query in usual(symbols):
+            await asking.ask(exchange, path, query)
+        found = shares(asking.counted)
+        # Others have more digits than a number of JSON tells, holes, or began lately.
+        assert all(found[path] >= candles for path in KLINES.values()), found
+        assert found[INTEREST[BINANCE]] >= interest, found
+        assert all(found[path] >= funding for path in FUNDING.values()), found
 
 
 LEARNED: Final = [
@@ -286,7 +303,7 @@ async def test_rows_that_passed_answer_other_questions(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
     path, query = INTEREST[BINANCE], {"symbol": "BTCUSDT", "period": "5m", "limit": "288"}
-    exchanges.post("/sim/clock", {"now": "2026-11-20T14:39:59Z"})
+    exchanges.post("/sim/clock", {"now": "2026-11-20T14:39:50Z"})
     async with bots(open_runner, exchanges) as asking:
         asking.now_ms = exchanges.get("/sim/clock")["now_ms"]
         _, body = asking.told(path, query)
@@ -382,3 +399,25 @@ async def test_the_time_is_told_from_what_passed(
         first_ms = told["serverTime" if exchange is BINANCE else "time"]
         assert 0 <= first_ms - NOW_MS < 60_000
         assert asking.answers.now_ms(exchange) >= first_ms
+
+
+async def test_just_before_a_close_the_exchange_may_have_closed(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    """The host's time may be 2 s behind the exchange's, and half a second what it told."""
+    path = KLINES[BYBIT]
+    query = {"symbol": "BTCUSDT", "interval": "5", "category": "linear"}
+    clocks = HandSet()
+    async with bots(open_runner, exchanges, times=clocks.times()) as asking:
+        asking.pass_time(5 * MINUTE_MS - asking.now_ms % (5 * MINUTE_MS) - 10_000)
+        _, body = asking.told(path, query)
+        asking.answers.passed(BYBIT, path_of(BYBIT, path), query, body, asking.now_ms)
+        asking.pass_time(9_000)
+        assert await asking.ours(BYBIT, path, query) is not None
+        clocks.passed_s += 601  # the exchange has told no time since
+        assert await asking.ours(BYBIT, path, query) is None
+        _, time = asking.told("/v5/market/time", {})
+        asking.answers.passed(BYBIT, path_of(BYBIT, "/v5/market/time"), {}, time, asking.now_ms)
+        assert await asking.ours(BYBIT, path, query) is not None
+        asking.pass_time(600)
+        assert await asking.ours(BYBIT, path, query) is None

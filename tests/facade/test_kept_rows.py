@@ -1,6 +1,7 @@
 """Rows that exchanges told are kept as they came, and none is lost, whoever writes at one time."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import orjson
@@ -78,6 +79,32 @@ async def test_rows_of_one_time_may_have_names(store: HotStore) -> None:
     await kept.add(BINANCE, FUNDING, rows)
     found = await kept.read(BINANCE, FUNDING, "BTCUSDT", FIRST_MS, FIRST_MS)
     assert [row.text for row in found] == ["Regular", "Special"]
+
+
+async def test_old_rows_are_kept_as_long_as_exchanges_tell_them(store: HotStore) -> None:
+    """500 snapshots of each grid, and a month."""
+    kept = KeptRows(store)
+    now_ms = FIRST_MS + 60 * DAY_MS
+    times = list(range(now_ms - 45 * DAY_MS, now_ms + 1, 300_000))
+    await kept.add(BINANCE, INTEREST, [interest(each, "1") for each in times])
+    for step_ms, count in ((300_000, 500), (900_000, 500), (1_800_000, 500), (3_600_000, 720)):
+        first_ms = now_ms - (count - 1) * step_ms
+        found = await kept.read(BINANCE, INTEREST, "BTCUSDT", first_ms, now_ms, step_ms=step_ms)
+        assert [row.time_ms for row in found] == list(range(first_ms, now_ms + 1, step_ms))
+    all_of_it = await kept.read(BINANCE, INTEREST, "BTCUSDT", times[0], now_ms)
+    assert len(all_of_it) < 2_000
+    old = now_ms - 40 * DAY_MS
+    await kept.add(BINANCE, INTEREST, [interest(old, "1")])  # a backfill
+    assert await kept.read(BINANCE, INTEREST, "BTCUSDT", old, old) == []
+
+
+async def test_a_row_of_a_time_to_come_takes_no_place(store: HotStore) -> None:
+    kept = KeptRows(store)
+    await kept.add(BINANCE, INTEREST, [interest(FIRST_MS * 1000, "1")])
+    now_ms = time.time_ns() // 1_000_000 // 300_000 * 300_000
+    await kept.add(BINANCE, INTEREST, [interest(now_ms, "1")])
+    found = await kept.read(BINANCE, INTEREST, "BTCUSDT", now_ms, now_ms)
+    assert [row.time_ms for row in found] == [now_ms]
 
 
 @pytest.mark.parametrize("value", ["", "x", "0" * 16 + "AAAA", "0" * 16 + "e", "0" * 40])
