@@ -16,6 +16,7 @@ import uvloop
 from benchmarks import (
     closes,
     collecting,
+    facade,
     history,
     providers,
     publishing,
@@ -39,6 +40,7 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     shards.PART: shards.measure,
     short_runs.PART: short_runs.measure,
     providers.PART: providers.measure,
+    facade.PART: facade.measure,
 }
 
 

@@ -16,7 +16,7 @@ _COMPARE: Final[Mapping[Sense, Callable[[float, float], bool]]] = {
 }
 _PARTS: Final = (
     *("serving", "publishing", "collecting", "closes", "streams", "history"),
-    *("shards", "workers", "providers"),
+    *("shards", "workers", "providers", "facade"),
 )
 
 

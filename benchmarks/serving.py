@@ -119,7 +119,7 @@ async def _throughput(
             headers = _DEFLATE | ({"If-None-Match": etag} if pair.validated else {})
             headers |= {"Origin": ORIGIN} if pair.from_page else {}
             ours_url = f"{(to_pages if pair.from_page else ours).address}{pair.path}"
-            samples = await _side_by_side(
+            samples = await side_by_side(
                 bench, ours_url, f"{other}/{pair.body}", headers, pair.unit
             )
             bench.add(Row(PART, pair.what, pair.against, pair.unit, samples, pair.target))
@@ -193,7 +193,7 @@ async def _reachable(port: int) -> None:
             return
 
 
-async def _side_by_side(
+async def side_by_side(
     bench: BenchmarkRun, ours: str, other: str, headers: Mapping[str, str], unit: str
 ) -> list[Sample]:
     """Measures both sides in each run, alternating which comes first."""

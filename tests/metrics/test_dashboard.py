@@ -47,7 +47,9 @@ def test_every_number_is_on_the_dashboard() -> None:
     live = LiveMetrics()  # with those of collectors
     worker = WorkerMetrics()
     WorkersMetrics(worker.registry)
-    for registry in (worker.registry, ApiMetrics().registry, live.registry):
+    api = ApiMetrics()
+    api.facade()
+    for registry in (worker.registry, api.registry, live.registry):
         for family in registry.collect():
             if not family.name.startswith("perpcache_process"):
                 assert family.name in shown
