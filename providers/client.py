@@ -160,7 +160,9 @@ class Client:
                     failed.update(request.subjects)
                 return []
 
-        batches = await _few_at_once(one, requests)
+        # There is one permit for a member that is out: a probe takes it for each request in turn.
+        at_once = 1 if how in ("probe", "demand") else AT_ONCE
+        batches = await _few_at_once(one, requests, at_once)
         # What has only a part of its requests answered is not answered.
         records = joined(
             [record for batch in batches for record in batch if subject_of(record) not in failed]
@@ -327,12 +329,14 @@ def _refused(raised: Exception, resource: Resource, of_caller: bool) -> Provider
 
 
 async def _few_at_once(
-    one: Callable[[PreparedRequest], Awaitable[list[Record]]], requests: Sequence[PreparedRequest]
+    one: Callable[[PreparedRequest], Awaitable[list[Record]]],
+    requests: Sequence[PreparedRequest],
+    at_once: int,
 ) -> list[list[Record]]:
-    """What each of them brought; AT_ONCE go on at one time."""
+    """What each of them brought; `at_once` go on at one time."""
     if len(requests) == 1:
         return [await one(requests[0])]
-    slots = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(at_once)
 
     async def in_turn(request: PreparedRequest) -> list[Record]:
         async with slots:

@@ -143,17 +143,18 @@ class Probes:
         return [*due, *paused.values()]
 
     async def _back(self, resource: Resource, *, paused: bool) -> None:
-        """Probes until it has failed, or is back: one success asks for a second, unless a pause
-        alone kept it out. The other rows of a pause that has ended so are looked at at once."""
+        """Probes until it has failed, or is back: one success asks for a second, unless it took
+        several requests, or a pause alone kept it out. The other rows of a pause that has ended so
+        are looked at at once."""
         async with self._slots:
             try:
                 await self._once_there_is_room(resource)
                 if paused:
                     account = self._client.account(resource).account_key
                     self._start(await self._look(self._rows_of(account, but=resource)))
-                    [(_, member)] = await self._look([resource])
-                    if not _is_open(member):
-                        return
+                [(_, member)] = await self._look([resource])
+                if not _is_open(member):
+                    return
                 await self._once_there_is_room(resource)
             except (ProviderError, Skipped, InvalidQuestion, StoreUnavailable) as error:
                 log.debug("provider_probed", resource=resource.id, cause=str(error))

@@ -94,6 +94,22 @@ async def test_a_row_that_cannot_be_asked_ends_no_round(
         assert member.state is BreakerState.CLOSED
 
 
+@pytest.mark.parametrize("demanded", [True, False])
+async def test_a_row_of_several_requests_is_brought_back_by_one_probe(
+    asking: OpenChains, providers: FakeProviders, demanded: bool
+) -> None:
+    also = [{"url": "https://a/more?of={ids}", "value": "{id}.usd"}]
+    several = row("a", read={**ROW.read, "also": also})
+    async with asking(several) as opened:
+        await _put_out(opened, several)
+        if demanded:
+            await opened.chains.probes.probe(several)
+        else:
+            await opened.chains.probes.round()
+        [member] = await opened.chains.client.look([several])
+        assert (member.state, providers.of("a")) == (BreakerState.CLOSED, 2)
+
+
 async def test_what_is_off_is_not_probed(asking: OpenChains, providers: FakeProviders) -> None:
     off = row("off", state=State.OFF)
     async with asking(off) as opened:
