@@ -1,0 +1,103 @@
+"""A whole service with FACADE=on: what a worker collected answers bots, as the exchange does."""
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from facade.kept_rows import KeptRows
+from market.markets import Exchange
+from market.timeframes import HOUR_MS
+from tests.fixtures.api import ServedApi, StartApi, get
+from tests.fixtures.jobs import OpenRunner
+from tests.fixtures.signals import until
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from venues.venue import Endpoint
+
+ASKED = (
+    "/fapi/v1/klines?symbol=BTCUSDT&interval=1h&limit=100",
+    "/fapi/v1/klines?symbol=ETHUSDT&interval=5m&limit=40",
+    "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=240&limit=99",
+    "/futures/data/openInterestHist?symbol=SOLUSDT&period=1h&limit=90",
+    "/fapi/v1/fundingRate?symbol=BTCUSDT&limit=15",
+    "/v5/market/funding/history?category=linear&symbol=ETHUSDT&limit=15",
+)
+
+
+def ours(path: str) -> str:
+    return f"/bybit{path}" if path.startswith("/v5/") else f"/binance{path}"
+
+
+def rows_of(body: bytes) -> list[Any]:
+    told = orjson.loads(body)
+    listed = told["result"]["list"] if isinstance(told, dict) else told
+    return [[_plain(each) for each in _values(row)] for row in listed]
+
+
+def _values(row: Any) -> Any:
+    return sorted(row.items()) if isinstance(row, dict) else row
+
+
+def _plain(value: Any) -> Any:
+    name, text = value if isinstance(value, tuple) else ("", value)
+    is_number = str(text).replace(".", "", 1).lstrip("-").isdigit()
+    return name, Decimal(text) if is_number else text
+
+
+async def asked(api: ServedApi, path: str) -> tuple[str, bytes]:
+    """How it was answered, and with what."""
+    status, headers, body = await get(api, ours(path))
+    assert status == 200, body
+    return headers["x-perpcache"].partition(";")[0], body
+
+
+def upstream(exchanges: Simulator) -> int:
+    return int(exchanges.stats()["total"])
+
+
+async def test_what_was_collected_answers_bots(
+    open_runner: OpenRunner, start_api: StartApi, start_simulator: StartSimulator, redis_url: str
+) -> None:
+    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
+    addresses = {f"{each}_base_url": exchanges.base_url for each in ("binance", "bybit")}
+    api = await start_api(redis_url=redis_url, facade="on", **addresses)
+    # Until an exchange tells its time, the host's counts, which is another one here.
+    for path in ("/fapi/v1/time", "/v5/market/time"):
+        assert (await asked(api, path))[0] == "pass"
+        assert (await asked(api, path))[0] == "hit"
+    async with open_runner(exchanges, facade="on", history_candles=100) as runner:
+        for job in ("discovery", "funding", "collect:all", "fill"):
+            await runner.complete(job)
+    # The rows that were heard are kept when the runner has ended, and nobody asks an exchange.
+    before = upstream(exchanges)
+    for path in ASKED:
+        how, body = await asked(api, path)
+        assert how == "hit", path
+        assert upstream(exchanges) == before
+        _, _, told = exchanges.full("GET", path)
+        before = upstream(exchanges)
+        assert rows_of(body) == rows_of(told), path
+
+
+async def test_what_passed_through_one_process_is_answered_by_others(
+    start_api: StartApi, start_simulator: StartSimulator, redis_url: str
+) -> None:
+    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
+    addresses = {f"{each}_base_url": exchanges.base_url for each in ("binance", "bybit")}
+    one, other = [await start_api(redis_url=redis_url, facade="on", **addresses) for _ in range(2)]
+    for api in (one, other):
+        await get(api, "/binance/fapi/v1/time")
+    path = "/futures/data/openInterestHist?symbol=BTCUSDT&period=1h&limit="
+    assert (await asked(one, f"{path}100"))[0] == "pass"
+
+    kept, newest_ms = KeptRows(one.store), NOW_MS - NOW_MS % HOUR_MS
+    where = Exchange("binance"), Endpoint.OPEN_INTEREST, "BTCUSDT", newest_ms, newest_ms
+
+    async def are_kept() -> bool:
+        return bool(await kept.read(*where))
+
+    await until(are_kept)
+    before = upstream(exchanges)
+    how, body = await asked(other, f"{path}50")
+    assert (how, upstream(exchanges)) == ("hit", before)
+    assert rows_of(body) == rows_of(exchanges.full("GET", f"{path}50")[2])
