@@ -9,11 +9,15 @@ from fastapi import HTTPException, Request
 from api.answers import Answer, Body, Header, Scope, problem
 
 _METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE")
-_HEADERS: Final = (b"Authorization", b"Content-Type", b"If-None-Match", b"Last-Event-ID")
+_HEADERS: Final = (
+    *(b"Authorization", b"Content-Type", b"If-None-Match", b"If-Range", b"Last-Event-ID"),
+    b"Range",
+)
 _EXPOSED: Final[Header] = (
     b"access-control-expose-headers",
-    b"Age, ETag, Last-Modified, Link, Location, Retry-After, X-As-Of, X-Forming-Rows,"
-    b" X-Next-Cursor, X-Rows, X-Unknown-Symbols, X-Unrecorded-Rows",
+    b"Accept-Ranges, Age, Content-Location, Content-Range, ETag, Last-Modified, Link, Location,"
+    b" Retry-After, X-As-Of, X-Forming-Rows, X-Next-Cursor, X-Rows, X-Unknown-Symbols,"
+    b" X-Unrecorded-Rows",
 )
 _SAFELISTED: Final = (b"Accept", b"Accept-Language", b"Content-Language", b"Content-Type")
 _ALLOWED_HEADERS: Final = sorted({*_SAFELISTED, *_HEADERS})

@@ -31,6 +31,11 @@ MEDIA_TYPES: Final = {
     Format.ARROW: "application/vnd.apache.arrow.stream",
     Format.PARQUET: "application/vnd.apache.parquet",
 }
+CONTENT_TYPES: Final = {
+    name: (b"content-type", (media + "; charset=utf-8" * (name == "csv")).encode())
+    for name, media in MEDIA_TYPES.items()
+}
+_QUOTED: Final = frozenset(',"\r\n')
 _ALSO: Final = {
     "application/ndjson": Format.NDJSON,
     "application/jsonl": Format.NDJSON,
@@ -88,3 +93,8 @@ def _matching(range_: str) -> list[Format]:
     if subtype == "*":
         return [f for f in Format if kind in ("*", MEDIA_TYPES[f].partition("/")[0])]
     return [_BY_TYPE[range_]] if range_ in _BY_TYPE else []
+
+
+def csv_field(text: str) -> str:
+    """A field of CSV (RFC 4180)."""
+    return '"' + text.replace('"', '""') + '"' if _QUOTED & set(text) else text

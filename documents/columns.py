@@ -78,6 +78,8 @@ def _lines(rows: Sequence[bytes], width: int) -> Floats:
     try:
         if simdjson is None:
             numbers = orjson.loads(flat.translate(None, b"[]").join((b"[", b"]")))
+            if not {*map(type, numbers)} <= {int, float}:
+                raise ValueError("not only numbers")
             found = np.fromiter(numbers, np.float64, len(numbers))
         else:
             # It goes through the lists in the list.

@@ -130,6 +130,13 @@ class DocumentText:
         """A market's rows as a JSON array."""
         return self._view[span.rows_start - 1 : span.rows_end + 1]
 
+    def split_rows(self, span: MarketSpan, time_ms: int) -> tuple[memoryview, memoryview]:
+        """A market's rows before that time and from it on, each without the array's brackets."""
+        start, end = span.rows_start, span.rows_end
+        first = self._first_row_from(start, end, time_ms)
+        before = first if first in (start, end) else first - 1  # without the comma
+        return self._view[start:before], self._view[first:end]
+
     def filtered(self, where: DocumentFilter) -> "list[bytes | memoryview]":
         """The JSON, in parts, with only the markets and rows that match; `missing` likewise.
 

@@ -8,16 +8,19 @@ from typing import Final
 
 from isal import isal_zlib
 
-from api.answers import CSP, JSON, NO_CACHE, NOSNIFF, Answer, Body, Header, problem
+from api.answers import CSP, NO_CACHE, NOSNIFF, Answer, Body, Buffer, Header, problem
 from api.bytes_in_flight import WAITING_BYTES, BytesInFlight, Holding
+from api.documents.column_formats import write_table
 from api.documents.content_coding import Coding
 from api.documents.query import DocumentQuery
 from api.documents.unknown_symbols import judge_absent, similar_symbols
-from api.documents.validators import entity_tag, etag_matches
+from api.documents.validators import FORM_TAGS, entity_tag, etag_matches
+from api.formats import CONTENT_TYPES, Format
 from cache_manager import DocumentMeta
 from database import LoggedVersion, PublishLog
 from documents.deflated import Deflated
 from documents.names import GLOBAL_FR
+from documents.text import DocumentText
 from history.as_of_document import AsOfDocument, AsOfDocuments
 
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time
@@ -52,19 +55,22 @@ class AsOfEndpoint:
         name: str,
         as_of_ms: int,
         query: DocumentQuery,
+        format_: Format,
+        vary: Header | None,
         coding: Coding,
         if_none_match: bytes | None,
         client: str,
     ) -> Answer:
-        """The newest version at `as_of_ms`, by `query` and in that coding."""
+        """The newest version at `as_of_ms`, by `query`, in that format and coding."""
         if name == GLOBAL_FR:
             return problem(404, _NOT_OF_FUNDING, NO_CACHE)
         version = await self._publishes.version_at(name, as_of_ms)
         if version is None or not await self._is_recorded(version, as_of_ms):
             return await self._without_version(name, as_of_ms, version)
-        tag = _etag_base(version, query)
+        tag = _etag_base(version, query) + FORM_TAGS[format_]
+        headers = _headers(version, tag, coding, vary)
         if if_none_match is not None and etag_matches(if_none_match, tag):
-            return Answer(304, _headers(version, tag, coding, None), _EMPTY)
+            return Answer(304, headers, _EMPTY)
         holding = self._in_flight.hold(client, {object(): WAITING_BYTES})
         try:
             document = await self._documents.build(version, query.filter)
@@ -72,12 +78,14 @@ class AsOfEndpoint:
             if isinstance(absent, Answer):
                 holding.release()
                 return absent
-            body = await self._body(document.text, coding, holding)
+            body = await self._body(document.text, format_, coding, holding)
         except BaseException:
             holding.release()
             raise
-        headers = [*_headers(version, tag, coding, body.length), *absent]
-        return Answer(200, headers, body, holding)
+        headers += [CONTENT_TYPES[format_], NOSNIFF, CSP, (b"content-length", b"%d" % body.length)]
+        if coding is not Coding.IDENTITY:
+            headers.append((b"content-encoding", coding.value.encode()))
+        return Answer(200, [*headers, *absent], body, holding)
 
     async def _is_recorded(self, version: LoggedVersion, as_of_ms: int) -> bool:
         """Whether no later version can have been the newest then: publishes are recorded in their
@@ -118,7 +126,13 @@ class AsOfEndpoint:
 
         return await judge_absent(document.absent, query.filter.symbols, frozenset(), similar)
 
-    async def _body(self, text: Deflated, coding: Coding, holding: Holding) -> Body:
+    async def _body(
+        self, text: Deflated, format_: Format, coding: Coding, holding: Holding
+    ) -> Body:
+        if format_ is not Format.JSON:
+            holding.exchange({object(): text.text_bytes})
+            table = await asyncio.to_thread(_table, text, format_, coding)
+            return Body(table, sum(map(len, table)))
         size = text.text_bytes if coding is Coding.IDENTITY else sum(map(len, text.pieces))
         holding.exchange({object(): size})
         if coding is Coding.DEFLATE:
@@ -139,18 +153,18 @@ def _etag_base(version: LoggedVersion, query: DocumentQuery) -> bytes:
     return b"%d-asof%b%b" % (version.version, kept, tag)
 
 
+def _table(text: Deflated, format_: Format, coding: Coding) -> list[Buffer]:
+    return write_table(format_, DocumentText(text.inflate()), coding)
+
+
 def _headers(
-    version: LoggedVersion, tag: bytes, coding: Coding, length: int | None
+    version: LoggedVersion, tag: bytes, coding: Coding, vary: Header | None
 ) -> list[Header]:
+    """The headers of a 200 and a 304."""
     headers: list[Header] = [
         (b"etag", entity_tag(tag, coding)),
         (b"last-modified", formatdate(version.updated_at_ms // 1000, usegmt=True).encode()),
         NO_CACHE,
-        (b"vary", b"Accept-Encoding"),
         (_FORMING, b"forgotten" if version.entry is None else b"kept"),
     ]
-    if length is not None:
-        headers += (JSON, NOSNIFF, CSP, (b"content-length", b"%d" % length))
-        if coding is not Coding.IDENTITY:
-            headers.append((b"content-encoding", coding.value.encode()))
-    return headers
+    return headers if vary is None else [*headers, vary]

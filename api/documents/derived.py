@@ -74,6 +74,11 @@ class DerivedBodies:
         for key in [key for key in self._values if key[0] == name]:
             self._bytes -= self._values.pop(key)[1]
 
+    def forget(self, key: tuple[Hashable, ...]) -> None:
+        """Drops the value at `key`, if there is one."""
+        if key in self._values:
+            self._bytes -= self._values.pop(key)[1]
+
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Runs CPU work in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

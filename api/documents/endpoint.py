@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 
 from api.answers import (
     CSP,
-    JSON,
     NO_CACHE,
     NOSNIFF,
     PIECE_DEADLINE_S,
@@ -36,12 +35,13 @@ from api.documents.as_of import AsOfEndpoint
 from api.documents.column_bodies import ColumnBodies
 from api.documents.content_coding import Coding, choose_coding
 from api.documents.document_cache import CachedDocument, DocumentBody, DocumentCache
+from api.documents.fixed_files import FixedFiles, address_of, read_address
 from api.documents.long_poll_quota import LongPolls
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import DocumentQuery, read_query
 from api.documents.unknown_symbols import ListedSymbols, judge_absent
 from api.documents.validators import entity_tag, etag_matches, read_date
-from api.formats import Format, accepted_format
+from api.formats import CONTENT_TYPES, Format, accepted_format
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from cache_manager import DocumentMeta
 from documents.names import DOCUMENTS
@@ -51,7 +51,7 @@ from timing.clock import now_ms
 PREFIX: Final = "/cache/"
 ROUTE: Final = "/cache/{name}"
 # The formats with an address of their own, /cache/<name>.<format>.
-TABLES: Final = (Format.ARROW,)
+TABLES: Final = (Format.ARROW, Format.PARQUET, Format.CSV)
 _OFFERED: Final = (Format.JSON, *TABLES)
 READING: Final = frozenset(("GET", "HEAD"))
 # The cache of parsed requests: its entries, and the bytes of the longest one.
@@ -61,12 +61,6 @@ _LONGEST_PARSED: Final = 1024
 # What an answer depends on: the address without a format is negotiated, and text is compressed.
 _NEGOTIATED: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
 _VARY: Final[Header] = (b"vary", b"Accept-Encoding")
-_TYPES: Final[dict[Format, Header]] = {
-    Format.JSON: JSON,
-    Format.CSV: (b"content-type", b"text/csv; charset=utf-8"),
-    Format.ARROW: (b"content-type", Format.ARROW.media_type.encode()),
-    Format.PARQUET: (b"content-type", Format.PARQUET.media_type.encode()),
-}
 _CONTENT_ENCODING: Final = {
     coding: (b"content-encoding", coding.value.encode()) for coding in Coding
 }
@@ -132,8 +126,9 @@ class CacheEndpoint:
         self._metrics = metrics or ApiMetrics()
         self._long_polls = long_polls
         self._cache = cache
-        self._bodies: dict[Format, DocumentCache | ColumnBodies] = {Format.JSON: cache}
-        self._bodies |= {format_: ColumnBodies(cache, format_) for format_ in TABLES}
+        tables = {format_: ColumnBodies(cache, format_) for format_ in TABLES}
+        self._bodies: dict[Format, DocumentCache | ColumnBodies] = {Format.JSON: cache, **tables}
+        self._files = FixedFiles(cache, tables[Format.PARQUET], in_flight)
         self._as_of = as_of
         self._cors = cors
         self._nothing_yet = nothing_yet
@@ -160,25 +155,20 @@ class CacheEndpoint:
         if scope["method"] not in READING:
             refused = problem(405, "Method Not Allowed", (b"allow", b"GET, HEAD"))
             return self._with_cors(refused, scope)
-        name, dot, ending = name.partition(".")
-        ending = dot + ending
-        if name not in DOCUMENTS or ending not in _ENDINGS:
-            message = "must be one of " + ", ".join(DOCUMENTS)
-            message += ", and may end with " + ", ".join(f".{each}" for each in TABLES)
-            errors = [{"type": "enum", "loc": ["path", "name"], "msg": message}]
-            return self._with_cors(problem(422, errors), scope)
-        request = self._parse(name, _ENDINGS[ending], scope)
-        if request is None:
-            detail = "Accept-Encoding must allow deflate, gzip or identity"
-            return self._with_cors(problem(406, detail, _VARY), scope)
+        fixed = read_address(name)
+        if fixed is not None and fixed[0] in DOCUMENTS:
+            return self._with_cors(await self._files.answer(*fixed, scope), scope)
+        request = self._parse(name, scope)
+        if isinstance(request, Answer):
+            return self._with_cors(request, scope)
         if request.query.as_of_ms is not None:
             return await self._as_of_answer(request, request.query.as_of_ms, scope)
         if request.query.wait_s:
             document = await self._long_poll(request, scope, receive)
         else:
-            document = await self._cache.current(name)
+            document = await self._cache.current(request.name)
         if document is None:
-            return self._with_cors(await self._nothing_yet(name), scope)
+            return self._with_cors(await self._nothing_yet(request.name), scope)
         if self._client_has(request, document):
             missing = await self._none_known(document, request)
             return missing or self._answer(document, request, None)
@@ -203,7 +193,8 @@ class CacheEndpoint:
 
     async def _as_of_answer(self, request: ParsedRequest, as_of_ms: int, scope: Scope) -> Answer:
         answer = await self._as_of.answer(
-            *(request.name, as_of_ms, request.query, request.coding, request.if_none_match),
+            *(request.name, as_of_ms, request.query, request.format, request.vary),
+            *(request.coding, request.if_none_match),
             self._in_flight.client(scope),
         )
         return self._cors.applied(answer, request.origin)
@@ -257,7 +248,20 @@ class CacheEndpoint:
     def _with_cors(self, answer: Answer, scope: Scope) -> Answer:
         return self._cors.applied(answer, origin_of(scope))
 
-    def _parse(self, name: str, format_: Format | None, scope: Scope) -> ParsedRequest | None:
+    def _parse(self, path: str, scope: Scope) -> ParsedRequest | Answer:
+        """The request, or its refusal. Raises InvalidQuery."""
+        name, dot, ending = path.partition(".")
+        if name not in DOCUMENTS or dot + ending not in _ENDINGS:
+            message = "must be one of " + ", ".join(DOCUMENTS)
+            message += ", and may end with " + ", ".join(f".{each}" for each in TABLES)
+            return problem(422, [{"type": "enum", "loc": ["path", "name"], "msg": message}])
+        request = self._known(name, _ENDINGS[dot + ending], scope)
+        if request is None:
+            detail = "Accept-Encoding must allow deflate, gzip or identity"
+            return problem(406, detail, _VARY)
+        return request
+
+    def _known(self, name: str, format_: Format | None, scope: Scope) -> ParsedRequest | None:
         """None if the client accepts none of our codings. Raises InvalidQuery."""
         fields = [item for item in scope["headers"] if item[0] in _SELECTING]
         key = (name, format_, scope["query_string"], *fields)
@@ -354,8 +358,12 @@ class CacheEndpoint:
             ]
             if request.vary is not None:
                 headers.append(request.vary)
+            if request.format is Format.PARQUET and not request.query.tag:
+                # Where its ranges can be read. Of this address, whose file changes, none can.
+                address = address_of(request.name, document.meta.version)
+                headers.append((b"content-location", address.encode()))
             if length is not None:
-                headers += (_TYPES[request.format], NOSNIFF, CSP)
+                headers += (CONTENT_TYPES[request.format], NOSNIFF, CSP)
                 headers.append((b"content-length", b"%d" % length))
                 if request.coding is not Coding.IDENTITY:
                     headers.append(_CONTENT_ENCODING[request.coding])

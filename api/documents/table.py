@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from arro3.core import Array, DataType, Field, RecordBatch, Schema
 
 from api.arrow_columns import NUMBER, TEXT, TIME, metadata_of, numbers, taken, texts, times
@@ -37,8 +36,8 @@ class DocumentTable:
         ]
         if self._last_closed_ms is not None:
             fields.append(Field(CLOSED, _BOOLEAN, nullable=False))
-        self.metadata = metadata_of(said_beside_rows(text))
-        self.schema = Schema(fields, metadata=self.metadata)
+        self.said = said_beside_rows(text)
+        self.schema = Schema(fields, metadata=metadata_of(self.said))
 
     def batches(self) -> Iterator[RecordBatch]:
         """All rows in the order of the document. CPU work: each batch takes some milliseconds."""
@@ -83,8 +82,3 @@ class _Dictionary:
 
     def column(self, first: int, counts: Sequence[int]) -> Array:
         return taken(self._values, np.repeat(self._places[first : first + len(counts)], counts))
-
-
-def header_text(text: DocumentText) -> str:
-    """What is said beside rows, as one JSON object."""
-    return orjson.dumps(said_beside_rows(text)).decode()

@@ -6,13 +6,13 @@ from typing import Final, Protocol
 import numpy as np
 import orjson
 
+from api.formats import csv_field
 from api.history.head import Head
 from history.selection import Block, MarketName
 from market.rows import Times
 from stores.cold.history.series import NEVER_MS
 
 _NULL: Final = b"null"
-_QUOTED: Final = frozenset(',"\r\n')
 
 
 class Writer(Protocol):
@@ -87,7 +87,7 @@ class CsvWriter:
         return ",".join(names).encode() + b"\n"
 
     def rows(self, block: Block) -> bytes:
-        market = ",".join(map(_quoted, block.market)).encode()
+        market = ",".join(map(csv_field, block.market)).encode()
         source = b",%b" % self._head.source.encode() if self._head.source else b""
         lines = map(b",".join, _cells(self._head, block, null=b""))
         return b"".join([b"%b,%b%b\n" % (market, line, source) for line in lines])
@@ -126,8 +126,3 @@ def _cells(
 
 def _integers(column: Times, null: bytes) -> list[bytes]:
     return [null if number == NEVER_MS else b"%d" % number for number in column.tolist()]
-
-
-def _quoted(text: str) -> str:
-    """A field of CSV (RFC 4180)."""
-    return '"' + text.replace('"', '""') + '"' if _QUOTED & set(text) else text
