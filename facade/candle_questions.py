@@ -69,9 +69,7 @@ def answered_rows(
     until_ms = _until(rows, last_ms, forming_ms, int(forming_s * 1000))
     if lines is None or now_ms >= until_ms:
         return None
-    if not all(rows.is_exact(line, columns) for line in lines):
-        return None
-    return AnsweredRows(lines, until_ms)
+    return AnsweredRows(lines, until_ms) if rows.are_exact(lines, columns) else None
 
 
 def _asked(question: CandleQuestion, forming_ms: int, step_ms: int) -> tuple[int, int] | None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
 from math import ulp
 from typing import Any, Final
 
@@ -31,34 +30,38 @@ class MarketRows:
     checked_at_ms: int
     is_stale: bool
 
-    @cached_property
-    def _decimals(self) -> list[int | None]:
-        """How many decimals the exchange tells, by column; None where its values do not show it."""
-        return [_decimals_of(set(column)) for column in zip(*self.cells, strict=True)]
-
-    def is_exact(self, line: int, columns: Sequence[int]) -> bool:
-        """Whether the texts of these columns of a row are what the exchange told, as decimals.
+    def are_exact(self, lines: range, columns: Sequence[int]) -> bool:
+        """Whether the texts of these columns of these lines are what the exchange told, as
+        decimals.
 
         They are if decimals of as many places lie further apart there than float64 numbers do: then
         no other one has the same float64. How many places the exchange tells, trailing zeros
-        included, is shown by the whole column.
+        included, is shown by the whole column. No other decimal is read as zero.
         """
-        row, decimals = self.cells[line], self._decimals
-        for column in columns:
-            text, most = row[column], decimals[column]
-            if text == "0":  # no other decimal is read as zero
-                continue
-            if text == NULL or most is None or ulp(float(text)) * 10.0**most >= 1:
-                return False
-        return True
+        return all(self._is_exact(lines, column) for column in columns)
+
+    def _is_exact(self, lines: range, column: int) -> bool:
+        texts = [row[column] for row in self.cells]
+        asked = texts[lines.start : lines.stop]
+        if NULL in asked:
+            return False
+        largest = max(map(abs, map(float, asked)))
+        if not largest:
+            return True
+        places = _places(set(texts))
+        return places is not None and ulp(largest) * 10.0**places < 1
 
 
-def _decimals_of(texts: set[str]) -> int | None:
+def _places(texts: set[str]) -> int | None:
+    """How many decimals the exchange tells; None where its values do not show it."""
     known = texts - {NULL, "0"}
-    digits = (len(text.replace(".", "").lstrip("-0")) for text in known)
-    if sum(max(0, _MOST_DIGITS - each) for each in digits) < _EVIDENCE:
-        return None
-    return max(len(text.partition(".")[2]) for text in known)
+    evidence = 0
+    for text in known:
+        evidence += max(0, _MOST_DIGITS - len(text.replace(".", "").lstrip("-0")))
+        if evidence >= _EVIDENCE:
+            points = ((text, text.find(".")) for text in known)
+            return max((len(text) - at - 1 for text, at in points if at >= 0), default=0)
+    return None
 
 
 def market_rows(document: bytes, exchange: str, symbol: str) -> MarketRows | None:

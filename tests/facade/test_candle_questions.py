@@ -236,7 +236,7 @@ def test_numbers_of_too_many_digits_are_left_to_the_exchange(
     cells = dict(zip(opened, turnovers, strict=True))
     candles = {each: [*["1.5"] * 5, text, *["1"] * 5] for each, text in cells.items()}
     rows = ToldByExchange(candles, NOW_MS).document(NOW_MS, 40)
-    found = [rows.is_exact(line, [5]) for line in range(40)]
+    found = [rows.are_exact(range(line, line + 1), [5]) for line in range(40)]
     assert all(found) if exact else not any(found)
     for time_ms, row in zip(rows.times, rows.cells, strict=True):
         assert not exact or Decimal(row[5]) == Decimal(cells[time_ms])
@@ -245,8 +245,8 @@ def test_numbers_of_too_many_digits_are_left_to_the_exchange(
 def test_few_numbers_show_little() -> None:
     candles = {NOW_MS // STEP_MS * STEP_MS: [*["1.5"] * 5, "123456789.012345", *["1"] * 5]}
     rows = ToldByExchange(candles, NOW_MS).document(NOW_MS, 1)
-    assert rows.is_exact(0, [0, 4])  # a short text is no chance
-    assert not rows.is_exact(0, [5])
+    assert rows.are_exact(range(1), [0, 4])  # a short text is no chance
+    assert not rows.are_exact(range(1), [5])
 
 
 @pytest.mark.parametrize(
