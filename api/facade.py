@@ -152,7 +152,7 @@ class FacadeEndpoint:
         if question is None:
             _, listed = found_path(path) or (None, None)
             if listed is None or not key[0].endswith(path.encode()):
-                check_query(facade, key[1])
+                check_query(key[1])
                 raise Refused(404, "only listed public paths of the exchange are answered here")
             question = read_question(facade, listed, key[1])
             if len(key[1]) <= _LONGEST_PARSED:

@@ -28,6 +28,7 @@ from logging_setup import ThrottledLog
 from market.markets import Exchange
 from metrics.facade import FacadeMetrics
 from stores.hot.store import StoreUnavailable
+from texts.hidden_addresses import without_ips
 from venues.errors import (
     BadPayload,
     BadRequest,
@@ -287,7 +288,8 @@ class Passing:
             )
         wait_s = retry_after_s(told.headers, exchange_time_ms(told.headers) or now_ms)
         retry = math.ceil(wait_s) if wait_s is not None and 0 < wait_s < 86_400 else None
-        return Given(told.status, content_type[:100], told.body, kept_s, retry)
+        body = told.body if refusal is None else _without_ips(told.body)
+        return Given(told.status, content_type[:100], body, kept_s, retry)
 
     def _limits(self, exchange: Exchange) -> ExchangeLimits:
         return self._client.limits.for_exchange(exchange)
@@ -343,6 +345,12 @@ async def _is_json(body: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _without_ips(body: bytes) -> bytes:
+    """An error, or the page of a network before the exchange, which may show our own address; cut
+    where it is very long."""
+    return without_ips(body.decode("latin-1")).encode("latin-1")
 
 
 def _failed(error: ExchangeError, now_ms: int) -> Failed:

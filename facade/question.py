@@ -23,8 +23,13 @@ _KEYS: Final = (
     *(prefix for facade in FACADES.values() for prefix in facade.key_headers),
 )
 _KEY_HEADERS: Final = tuple(prefix.encode() for prefix in _KEYS)
-_SIGNED_WORDS: Final = frozenset(
-    ("signature", "sign", "api_key", "apikey", "api-key", "secret", "token", "passphrase")
+# Parameters of signed requests, of all exchanges, as _plain() writes them.
+_SIGNED: Final = frozenset(
+    (
+        *("signature", "sign", "apikey", "secret", "secretkey", "token", "passphrase"),
+        *("accesstoken", "xmbxapikey", "xbapiapikey", "xbapisign"),
+        *(word for facade in FACADES.values() for word in facade.signing),
+    )
 )
 AUTHORIZATION: Final = b"authorization"
 
@@ -66,13 +71,13 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]], *, spared: bytes = b""
     """Raises Refused for a request that carries a key of any kind, or a body. `spared`: a field
     that is our own."""
     for name, value in headers:
-        if name.startswith(_KEY_HEADERS) and name != spared:
+        if name.replace(b"_", b"-").startswith(_KEY_HEADERS) and name != spared:
             raise _carries_keys("a header field with a key or a cookie")
         if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" 0")):
             raise Refused(400, "a GET has no body here")
 
 
-def check_query(facade: FacadeVenue, query_string: bytes) -> list[tuple[str, str]]:
+def check_query(query_string: bytes) -> list[tuple[str, str]]:
     """All parameters. Raises Refused for those of signed requests, and for what is no query."""
     pieces = [piece for piece in query_string.split(b"&") if piece]
     if len(pieces) > _MOST_PARAMETERS:
@@ -80,7 +85,7 @@ def check_query(facade: FacadeVenue, query_string: bytes) -> list[tuple[str, str
     found = []
     for piece in pieces:
         name, _, value = (_decoded(part) for part in piece.partition(b"="))
-        if name in facade.signing or name.lower() in _SIGNED_WORDS:
+        if _plain(name) in _SIGNED:
             raise _carries_keys("parameters of signed requests")
         found.append((name, value))
     return found
@@ -89,7 +94,7 @@ def check_query(facade: FacadeVenue, query_string: bytes) -> list[tuple[str, str
 def read_question(facade: FacadeVenue, path: PublicPath, query_string: bytes) -> Question:
     """Raises Refused."""
     query: dict[str, str] = {}
-    for name, value in check_query(facade, query_string):
+    for name, value in check_query(query_string):
         if name not in path.parameters:
             continue
         if name in query:
@@ -97,6 +102,11 @@ def read_question(facade: FacadeVenue, path: PublicPath, query_string: bytes) ->
         query[name] = value
     words = [f"{name}={quote(query[name], safe='')}" for name in sorted(query)]
     return Question(facade, path, query, path.path + ("?" + "&".join(words) if words else ""))
+
+
+def _plain(name: str) -> str:
+    """A parameter's name, however it is written."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _decoded(part: bytes) -> str:

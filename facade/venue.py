@@ -82,11 +82,11 @@ class FacadeVenue:
 
     `paths`: by path. `error`: the body of an error as the exchange writes it, from an HTTP status
     and a text; and the HTTP status that it is sent with. `signing`: parameters that only signed
-    requests have. `key_headers`: header fields that carry keys (lower case, prefixes). `candles`,
-    `interest`, `funding`, `time`: the forms of what is answered from the cache. `closing`: what
-    ends each body, by the exchange's time; `unclosed`: a body without it, None for an error.
-    `read_rows`: the rows of answers of an endpoint that are kept as they came. `limit_headers`:
-    the header fields that tell how much of a limit is used.
+    requests have, in small letters and digits alone. `key_headers`: header fields that carry keys
+    (lower case, prefixes). `candles`, `interest`, `funding`, `time`: the forms of what is answered
+    from the cache. `closing`: what ends each body, by the exchange's time; `unclosed`: a body
+    without it, None for an error. `read_rows`: the rows of answers of an endpoint that are kept as
+    they came. `limit_headers`: the header fields that tell how much of a limit is used.
     """
 
     exchange: Exchange

@@ -239,6 +239,25 @@ async def test_a_header_of_a_caller_goes_no_further(start_api: StartApi, redis_u
     assert b"9.9.9.9" not in head
 
 
+async def test_a_page_before_the_exchange_is_told_without_our_address(
+    start_api: StartApi, redis_url: str
+) -> None:
+    page = b"<html>denied: 203.0.113.9, 2001:db8::7</html>"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        length = b"Content-Length: %d" % len(page)
+        head = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\n" + length
+        writer.write(head + b"\r\n\r\n" + page)
+        await writer.drain()
+
+    async with serving(answer) as port:
+        base = {"binance_base_url": f"http://127.0.0.1:{port}"}
+        api = await start_api(redis_url=redis_url, facade="on", exchanges="binance", **base)
+        status, _, body = await get(api, ours(DEPTH))
+    assert (status, body) == (403, b"<html>denied: (address), (address)</html>")
+
+
 # Limits.
 
 
