@@ -22,6 +22,7 @@ settings.load_profile("busy")
 pytest_plugins = [
     "tests.fixtures.stalls",
     "tests.fixtures.environment",
+    "tests.fixtures.environments",
     "tests.fixtures.disk",
     "tests.fixtures.valkey",
     "tests.fixtures.postgres",

@@ -232,6 +232,16 @@ def test_bybit_lists_nothing_in_other_categories(frozen: Simulator, category: st
     assert frozen.get("/v5/market/tickers", category=category)["retCode"] == 10001
 
 
+def test_a_snapshot_is_the_same_in_every_period(frozen: Simulator) -> None:
+    """Whatever the period and the window; as recorded of the exchange."""
+    found: dict[int, dict[str, Any]] = {}
+    for period, limit in (("5m", 500), ("1h", 40), ("4h", 10), ("4h", 60), ("1d", 25)):
+        query = {"symbol": "BTCUSDT", "period": period, "limit": limit}
+        for row in frozen.get("/futures/data/openInterestHist", **query):
+            assert found.setdefault(row["timestamp"], row) == row
+    assert len(found) > 500
+
+
 def test_requests_are_told_with_their_query(sim: Simulator) -> None:
     sim.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1h", limit=3)
     *_, last = sim.get("/sim/requests")["requests"]

@@ -1,0 +1,116 @@
+"""ccxt asks here by configuration alone, and is answered as the exchanges answer it."""
+
+import asyncio
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import pytest
+
+from tests.fixtures.service import ServiceSettings, StartService
+from tests.fixtures.simulator import Simulator, StartSimulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+CLIENTS: Final = Path(__file__).parent / "clients"
+SYMBOLS: Final = ("BTC/USDT:USDT", "ETH/USDT:USDT", "SOL/USDT:USDT")
+TIMEFRAMES: Final = ("5m", "1h", "4h")
+CLOSE_MS: Final = 1_795_185_600_000  # 2026-11-20 14:40:00 UTC
+
+
+async def run(python: Path, program: str, *arguments: str, within_s: float = 300) -> Any:
+    """The JSON that a program of another environment prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(python), "-W", "error::DeprecationWarning", str(CLIENTS / program), *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={},
+    )
+    async with asyncio.timeout(within_s):
+        printed, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()[-3000:]
+    return json.loads(printed)
+
+
+def numbers(answer: Any) -> Iterator[float]:
+    """All numbers of an answer, however deep."""
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    if isinstance(answer, list):
+        for each in answer:
+            yield from numbers(each)
+    elif isinstance(answer, float | int) and not isinstance(answer, bool):
+        yield answer
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    """Real time, which ccxt asks by."""
+    return start_simulator(binance=12, bybit=12)
+
+
+async def test_ccxt_is_answered_as_by_the_exchanges(
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    exchanges: Simulator,
+    bench_python: Path,
+) -> None:
+    given = service_settings(exchanges, FACADE="on", LIVE="off")
+    given |= {"HISTORY_CANDLES": "499", "FUNDING_HISTORY": "400"}
+    service = await start_service(**given)
+    for timeframe in TIMEFRAMES:
+        await service.collect(timeframe)
+    await service.funding_ready()
+    now_ms = time.time_ns() // 1_000_000
+    about = (str(now_ms), ",".join(SYMBOLS))
+    here = service.address
+    told = await run(bench_python, "ask_ccxt.py", f"{here}/binance", f"{here}/bybit", *about)
+    direct = exchanges.base_url
+    true = await run(bench_python, "ask_ccxt.py", direct, direct, *about)
+    compared = 0
+    for exchange, answers in true.items():
+        assert list(told[exchange]["found"]) == list(answers["found"])
+        for question, answer in answers["found"].items():
+            assert told[exchange]["found"][question] == answer, (exchange, question)
+            compared += sum(1 for number in numbers(answer) if math.isfinite(number))
+        assert not sum(answers["hits"].values())
+        # What has been final for long came from the cache; so did the newest, unless a candle of 5
+        # minutes has closed meanwhile.
+        hits = told[exchange]["hits"]
+        assert hits["since"] == len(SYMBOLS) * len(TIMEFRAMES)
+        assert hits["candles"] >= len(SYMBOLS) * (len(TIMEFRAMES) - 1)
+        assert hits["open interest until"] == hits["funding"] == len(SYMBOLS)
+    assert compared > 50_000
+
+
+async def test_fifty_clients_at_one_close_are_one_request_per_question(
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    start_simulator: StartSimulator,
+    bench_python: Path,
+) -> None:
+    """Before the close is collected: nothing but the exchanges can answer for it."""
+    exchanges = start_simulator(binance=12, bybit=12, latency_ms=200, now=CLOSE_MS - 90_000)
+    given = service_settings(exchanges, FACADE="on", LIVE="off", WEB_CONCURRENCY="2")
+    service = await start_service("serve", **given)
+    await service.collect("5m")
+    left_s = (CLOSE_MS - exchanges.get("/sim/clock")["now_ms"]) / 1000
+    if left_s < 40:  # the clients need a moment to start: the next close
+        left_s += 300
+    exchanges.post("/sim/stats/reset")
+    here = service.address
+    about = (f"{here}/binance", f"{here}/bybit", str(time.time() + left_s + 0.2))
+    told = await run(bench_python, "ask_at_close_ccxt.py", "50", *about, within_s=600)
+    assert len(told) == 2 * (3 * 3 + 1)
+    asked = Counter(
+        (each["exchange"], each["endpoint"], frozenset(parse_qsl(each["query"])))
+        for each in exchanges.get("/sim/requests")["requests"]
+    )
+    assert len(asked) >= len(told)  # nothing of it could be answered without the exchanges
+    assert {question: count for question, count in asked.items() if count > 1} == {}
+    # Who asks while it lasts is told the same, and so they all agree.
+    assert {question: count for question, count in told.items() if count > 1} == {}
