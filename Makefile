@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-slow check bench chaos day soak mutants lock clean
+.PHONY: help demo run client test test-slow check bench chaos day soak mutants lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -34,6 +34,9 @@ demo: $(VENV)/run.stamp ## the whole service against the simulated exchanges, of
 
 run: $(VENV)/run.stamp ## the service against the live exchanges
 	@$(BIN)/python main.py serve
+
+client: $(VENV)/dev.stamp ## builds perpcache-client, the package for Python programs, into client/dist
+	$(BIN)/uv build client --out-dir client/dist
 
 # Tests start hundreds of programs: compiled modules are kept, also where PYTHONDONTWRITEBYTECODE is
 # set, or each start would compile them again.

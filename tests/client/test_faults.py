@@ -15,7 +15,8 @@ from perpcache_client import (
     Timeout,
     Unauthorized,
 )
-from tests.client.clients import AS_OF_MS, ROWS, document, opened
+from tests.client.clients import opened
+from tests.client.rows import AS_OF_MS, ROWS, document
 from tests.client.scripted import answer, scripted
 
 TOKEN = "very-secret-token-1234567890"
@@ -34,6 +35,8 @@ async def test_an_older_service_tells_the_table_as_json(kind: str) -> None:
         first = await client.call("table", "4h")
         assert list(first.rows()) == ROWS
         assert 7 <= first.age_s < 60
+        assert [each.stale_since for each in first.markets] == [None, None, AS_OF_MS]
+        assert [each.symbol for each in first.missing] == ["XYZUSDT"]
         await client.call("table", "4h")
         # It is not asked for Arrow again at once.
         assert service.paths == ["/cache/4h.arrow", "/cache/4h", "/cache/4h"]

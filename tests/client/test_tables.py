@@ -9,16 +9,8 @@ import pandas as pd
 import pytest
 
 from perpcache_client import InvalidRequest, Missing, NotFound, Table
-from tests.client.clients import (
-    AS_OF_MS,
-    CLOSED,
-    COLUMNS,
-    FORMING_MS,
-    ROWS,
-    STEP_MS,
-    document,
-    opened,
-)
+from tests.client.clients import opened
+from tests.client.rows import AS_OF_MS, CLOSED, COLUMNS, FORMING_MS, ROWS, STEP_MS, document
 from tests.fixtures.api import ServedApi
 
 
@@ -43,6 +35,12 @@ async def test_the_rows_are_those_of_the_document(kind: str, url: str) -> None:
     assert (found.name, found.version, found.as_of) == ("4h", AS_OF_MS, AS_OF_MS)
     assert found.missing == (Missing("bybit", "XYZUSDT", "klines", "gone"),)
     assert found.unknown == ()
+    assert [(each.exchange, each.symbol, each.checked_at) for each in found.markets] == [
+        ("binance", "BTCUSDT", AS_OF_MS),
+        ("binance", "NEWUSDT", AS_OF_MS),
+        ("bybit", "ETHUSDT", AS_OF_MS),
+    ]
+    assert [each.stale_since for each in found.markets] == [None, None, AS_OF_MS]
 
 
 async def test_filters_are_those_of_the_service(kind: str, url: str) -> None:
@@ -61,7 +59,9 @@ async def test_a_market_without_rows_is_an_empty_table(kind: str, url: str) -> N
     frame = found.to_pandas()
     assert (list(frame.columns), len(frame)) == (COLUMNS, 0)
     assert str(frame["open_time"].dtype) == "datetime64[ms, UTC]"
-    assert found.to_numpy()["open"].dtype == np.float64
+    arrays = found.to_numpy()
+    kinds = {name: array.dtype.kind for name, array in arrays.items()}
+    assert (kinds["open_time"], kinds["open"], kinds["closed"], kinds["symbol"]) == tuple("MfbO")
 
 
 async def test_unknown_symbols_are_told(kind: str, url: str) -> None:

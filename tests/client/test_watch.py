@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from perpcache_client import NotFound, Table, Unauthorized
-from tests.client.clients import CLOSED, ROWS, document, opened
+from tests.client.clients import opened
+from tests.client.rows import CLOSED, ROWS, document
 from tests.client.scripted import answer, scripted
 from tests.client.test_faults import NO_ARROW
 from tests.fixtures.api import ServedApi, StartApi

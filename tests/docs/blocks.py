@@ -24,9 +24,8 @@ CLAIMED: Final[set[Block]] = set()
 
 def documents() -> list[str]:
     """The documents that users read, as paths from the root."""
-    return sorted(
-        str(file.relative_to(ROOT)) for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
-    )
+    files = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("client/*.md"))
+    return sorted(str(file.relative_to(ROOT)) for file in files)
 
 
 def blocks(document: str) -> Iterator[Block]:

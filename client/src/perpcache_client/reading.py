@@ -12,7 +12,7 @@ from arro3.io import read_ipc_stream
 
 from perpcache_client.asking import Reply, unknown_symbols
 from perpcache_client.errors import BadAnswer
-from perpcache_client.records import missing_from
+from perpcache_client.records import market_from, missing_from
 from perpcache_client.table import Table
 
 # The last message of a stream (Arrow columnar format, IPC streaming).
@@ -30,11 +30,15 @@ def read_arrow(reply: Reply, name: str | None) -> Table:
         arrow = read_ipc_stream(BytesIO(reply.body)).read_all()
         told = arrow.schema.metadata_str
         missing = json.loads(told.get("missing", "[]"))
+        # Those of history are names alone.
+        heads: Any = json.loads("[]" if name is None else told.get("markets", "[]"))
+        markets = [market_from(entry) for entry in heads]
         return Table(
             arrow,
             name=name,
             version=_whole(told.get("version")),
             as_of=_whole(told.get("as_of")),
+            markets=markets,
             missing=[missing_from(entry) for entry in missing],
             unknown=unknown_symbols(reply),
             age_s=_age_s(reply, _whole(told.get("updated_at"))),
@@ -53,6 +57,7 @@ def read_json(reply: Reply, name: str) -> Table:
             name=name,
             version=document["version"],
             as_of=document["as_of"],
+            markets=[market_from(entry) for entry in document["markets"]],
             missing=[missing_from(entry) for entry in document["missing"]],
             unknown=unknown_symbols(reply),
             age_s=_age_s(reply, document["updated_at"]),

@@ -17,14 +17,21 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """A market. `meta` has its Hurst exponent, entropy and realised volatility, where known;
-    the times, UTC milliseconds, are told where markets are asked for as of a time."""
+    """A market. `meta` has its Hurst exponent, entropy and realised volatility, where known.
+
+    Of a table: `checked_at`, when it was last read with success, `stale_since`, since when its rows
+    are carried over from an earlier version, and `interval_hours` of funding. Of markets as of a
+    time: `launched_at`, `listed_from` and `listed_to`. Times are UTC milliseconds.
+    """
 
     exchange: str
     symbol: str
     base: str
     quote: str
     meta: Mapping[str, float | None]
+    checked_at: int | None = None
+    stale_since: int | None = None
+    interval_hours: int | None = None
     launched_at: int | None = None
     listed_from: int | None = None
     listed_to: int | None = None
@@ -72,6 +79,9 @@ def market_from(entry: Mapping[str, Any]) -> Market:
         base=entry["base"],
         quote=entry["quote"],
         meta=entry.get("meta") or {},
+        checked_at=entry.get("checked_at"),
+        stale_since=entry.get("stale_since"),
+        interval_hours=entry.get("interval_hours"),
         launched_at=entry.get("launched_at"),
         listed_from=entry.get("listed_from"),
         listed_to=entry.get("listed_to"),

@@ -9,7 +9,7 @@ import arro3.core
 from arro3.core import Table as ArrowTable
 
 from perpcache_client.errors import MissingPackage
-from perpcache_client.records import Missing
+from perpcache_client.records import Market, Missing
 
 # Some of arro3's functions return something else than its stubs say.
 _arro3: Any = arro3.core
@@ -29,7 +29,9 @@ class Table:
     timestamp[ms, UTC], numbers float64 with nulls, exchange and symbol dictionaries.
 
     `name` is the document ("4h"), None for history. `version` and `as_of` (UTC ms) are those of the
-    document; `missing` says what it lacks; `unknown` are symbols that were asked for and that the
+    document; `markets` are those of the document, also those without rows, with when each was read
+    (`checked_at`) and since when its rows are carried over (`stale_since`), if they are. `missing`
+    says what it lacks; `unknown` are symbols that were asked for and that the
     service does not know. `next_cursor`, of history with `limit`, leads to the next page.
     """
 
@@ -40,6 +42,7 @@ class Table:
         name: str | None = None,
         version: int | None = None,
         as_of: int | None = None,
+        markets: Sequence[Market] = (),
         missing: Sequence[Missing] = (),
         unknown: Sequence[str] = (),
         age_s: float | None = None,
@@ -51,6 +54,7 @@ class Table:
         self.name = name
         self.version = version
         self.as_of = as_of
+        self.markets = tuple(markets)
         self.missing = tuple(missing)
         self.unknown = tuple(unknown)
         self.next_cursor = next_cursor
@@ -130,18 +134,21 @@ def _plain(column: Any) -> list[Any]:
 
 
 def _array(column: Any, numpy: ModuleType) -> Any:
-    if _Kind.is_dictionary(column.type):
+    kind = column.type
+    if _Kind.is_dictionary(kind):
         codes, words = _codes(column, numpy)
         return numpy.array(words, dtype=object)[codes]
-    if _Kind.is_timestamp(column.type):
+    if _Kind.is_timestamp(kind):
         whole = column.cast(_Kind.int64())
-        if not whole.null_count:
+        if not whole.null_count and len(whole):
             return whole.to_numpy().view("datetime64[ms]")
         return numpy.array(whole.to_pylist(), dtype="datetime64[ms]")
-    if not column.null_count and not _Kind.is_string(column.type):
+    if _Kind.is_string(kind):
+        return numpy.array(column.to_pylist(), dtype=object)
+    if not column.null_count and len(column):
         return column.to_numpy()
-    kind = numpy.float64 if _Kind.is_floating(column.type) else object
-    return numpy.array(column.to_pylist(), dtype=kind)
+    dtype = numpy.float64 if _Kind.is_floating(kind) else numpy.bool_
+    return numpy.array(column.to_pylist(), dtype=dtype)
 
 
 def _codes(column: Any, numpy: ModuleType) -> tuple[Any, list[str]]:

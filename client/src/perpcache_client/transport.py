@@ -10,7 +10,7 @@ import httpx2
 from perpcache_client.asking import GAP_S, Broken, Event, Listen, Reply, Send
 
 _CONNECT_S: Final = 10.0
-_TOKEN: Final = re.compile(r"^[\x21-\x7e]+$")
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 # What httpx2 raises for a request that had no whole answer.
 BROKEN: Final = (httpx2.TransportError, httpx2.DecodingError, httpx2.StreamError)
 
@@ -34,7 +34,7 @@ def headers(token: str | None) -> dict[str, str]:
     """Raises ValueError, without the token."""
     found = {"User-Agent": f"perpcache-client/{_version()}", "Accept-Encoding": "gzip, deflate"}
     if token is not None:
-        if not _TOKEN.match(token):
+        if not _TOKEN.fullmatch(token):
             raise ValueError("the token must be visible ASCII characters, without spaces")
         found["Authorization"] = f"Bearer {token}"
     return found
