@@ -18,6 +18,7 @@ from timing.backoff import stop_or, stop_or_done
 from venues.venue import Endpoint, Request
 
 _MOST_BYTES: Final = 32 * 2**20  # of answers that wait; the oldest are left out above it
+_AT_ONCE_BYTES: Final = 500_000
 _PAUSE_S: Final = 1.0  # in which more come, which are kept together
 _SLOW_S: Final = 5.0  # while the store is away
 _LAST_S: Final = 1.0  # when the process ends
@@ -68,23 +69,29 @@ class Hearing:
     async def flush(self) -> bool:
         """Keeps the rows of all that waits; whether the store took them."""
         self._came.clear()
-        answers = list(self._waiting)
-        self._waiting.clear()
-        self._bytes = 0
-        rows = await asyncio.to_thread(rows_of, answers)
-        try:
-            for (exchange, endpoint), told in rows.items():
-                await self._kept.add(exchange, endpoint, told)
-        except StoreUnavailable as error:
-            self._outage.failed(error, waiting=len(answers))
-            later = list(self._waiting)
-            self._waiting.clear()
-            self._bytes = 0
-            for answer in (*answers, *later):
-                self.hear(answer)
-            return False
+        while answers := self._some():
+            rows = await asyncio.to_thread(rows_of, answers)
+            try:
+                for (exchange, endpoint), told in rows.items():
+                    await self._kept.add(exchange, endpoint, told)
+            except StoreUnavailable as error:
+                self._outage.failed(error)
+                self._waiting.extendleft(reversed(answers))
+                self._bytes += sum(len(answer.body) for answer in answers)
+                self._came.set()
+                return False
         self._outage.recovered()
         return True
+
+    def _some(self) -> list[Heard]:
+        """The oldest that wait, as many as are taken apart at once."""
+        taken: list[Heard] = []
+        size = 0
+        while self._waiting and size < _AT_ONCE_BYTES:
+            taken.append(self._waiting.popleft())
+            size += len(taken[-1].body)
+        self._bytes -= size
+        return taken
 
 
 @contextlib.asynccontextmanager

@@ -98,21 +98,26 @@ class KeptRows:
 
     async def add(self, exchange: Exchange, endpoint: Endpoint, rows: Iterable[ToldRow]) -> None:
         """Keeps rows beside those that are there, but for what is much older than the newest."""
-        told, where = list(rows), (exchange, endpoint)
+        by_place = await asyncio.to_thread(self._placed, exchange, endpoint, list(rows))
+        places = list(by_place)
+        for at in range(0, len(places), _AT_ONCE):
+            await self._add({place: by_place[place] for place in places[at : at + _AT_ONCE]})
+
+    def _placed(
+        self, exchange: Exchange, endpoint: Endpoint, told: Sequence[ToldRow]
+    ) -> dict[_Place, Rows]:
+        """The rows by their places."""
+        where = exchange, endpoint
         # A row of a time to come, which only a fault can tell, makes the others no older.
         newest_ms = min(max((row.time_ms for row in told), default=0), now_ms() + HOUR_MS)
         self._newest_ms[where] = newest_ms = max(newest_ms, self._newest_ms.get(where, 0))
         by_place: dict[_Place, Rows] = {}
         for row in told:
             grid = next(each for each in _GRIDS[endpoint] if row.time_ms % each.step_ms == 0)
-            if row.time_ms <= newest_ms - grid.kept_ms:
-                continue
-            span = row.time_ms // grid.span_ms
-            place = _Place(exchange, endpoint, row.native, grid, span)
-            _put(by_place.setdefault(place, {}), row.place, row.text)
-        places = list(by_place)
-        for at in range(0, len(places), _AT_ONCE):
-            await self._add({place: by_place[place] for place in places[at : at + _AT_ONCE]})
+            if row.time_ms > newest_ms - grid.kept_ms:
+                place = _Place(exchange, endpoint, row.native, grid, row.time_ms // grid.span_ms)
+                _put(by_place.setdefault(place, {}), row.place, row.text)
+        return by_place
 
     async def _add(self, wanted: Mapping[_Place, Rows]) -> None:
         left = dict(wanted)
