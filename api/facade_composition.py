@@ -52,6 +52,7 @@ async def open_facade(
             processes=settings.web_concurrency,
             now_ms=answers.now_ms,
             heard=heard,
+            dated=answers.dated,
         )
         limits = LimitHeaders(passing, answers, store.kind)
         try:

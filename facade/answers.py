@@ -44,3 +44,7 @@ class CachedAnswers(Protocol):
         """Takes the body of the exchange's own answer of status 200, which it was asked for at
         `asked_ms`, its time: what it tells is answered from here afterwards. Never waits."""
         ...
+
+    def dated(self, exchange: Exchange, date_ms: int) -> None:
+        """Takes the second in which the exchange has just answered, by its headers."""
+        ...

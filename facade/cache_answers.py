@@ -39,9 +39,6 @@ from venues.venue import Endpoint
 
 MADE_BYTES: Final = 48 * 2**20
 _TIME_TOLD_S: Final = 60.0
-# How far the exchange's time may be ahead of what is taken for it: as it was told, and by the host.
-_BEHIND_MS: Final = 500
-_HOST_BEHIND_MS: Final = 2_000
 _NAMES: Final = {timeframe.interval_ms: str(timeframe) for timeframe in Timeframe}
 _HEARD: Final = {"open_interest": Endpoint.OPEN_INTEREST, "funding": Endpoint.FUNDING}
 # An answer of kept rows is made again after it: one of them may have been told in another way.
@@ -108,8 +105,7 @@ class CacheAnswers:
         except (StoreUnavailable, UnreadableSeries) as error:
             self._outage.failed(error)
             made = None
-        is_told = self._times.told_ms(exchange) is not None
-        latest_ms = now_ms + (_BEHIND_MS if is_told else _HOST_BEHIND_MS)
+        latest_ms = now_ms + self._times.known(exchange)[1]
         if made is None or made.body is None or latest_ms >= made.until_ms:
             made = self._made.kept(_passed_key(exchange, path, query))
         if made is None or made.body is None or latest_ms >= made.until_ms:
@@ -140,6 +136,9 @@ class CacheAnswers:
         if until_ms is not None:
             key = _passed_key(exchange, path, query)
             self._made.keep(key, MadeAnswer(unclosed, asked_ms, until_ms))
+
+    def dated(self, exchange: Exchange, date_ms: int) -> None:
+        self._times.note_date(exchange, date_ms)
 
     async def aclose(self) -> None:
         await self._made.aclose()

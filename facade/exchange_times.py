@@ -10,6 +10,11 @@ from timing.clock import boot_s, now_ms
 # An answer may be late, but never tells a time to come: the one that is furthest ahead is nearest,
 # of those of some minutes, as clocks drift and are set.
 _COUNTS_FOR_S: Final = 600.0
+# How far the exchange's time may be ahead of what is taken for it: as it was told, to the second,
+# and by the host.
+BEHIND_MS: Final = 500
+SECOND_MS: Final = 1_000
+HOST_BEHIND_MS: Final = 2_000
 
 
 @dataclass(slots=True)
@@ -28,25 +33,48 @@ class ExchangeTimes:
         self._passed_s = passed_s
         self._wall_ms = wall_ms
         self._told: dict[Exchange, _Told] = {}
+        self._dated: dict[Exchange, _Told] = {}
 
     def note(self, exchange: Exchange, told_ms: int) -> None:
         """A time that the exchange has just told."""
-        passed_s = self._passed_s()
-        ahead_ms = told_ms - int(passed_s * 1000)
-        told = self._told.get(exchange)
-        if told is None or ahead_ms >= told.ahead_ms or passed_s - told.since_s > _COUNTS_FOR_S:
-            self._told[exchange] = _Told(ahead_ms, passed_s, passed_s)
-        else:
-            told.last_s = passed_s
+        self._note(self._told, exchange, told_ms)
+
+    def note_date(self, exchange: Exchange, date_ms: int) -> None:
+        """The second in which it has just answered."""
+        self._note(self._dated, exchange, date_ms)
 
     def told_ms(self, exchange: Exchange, within_s: float = _COUNTS_FOR_S) -> int | None:
         """The exchange's time now; None if it has not told it in so many seconds."""
-        told, passed_s = self._told.get(exchange), self._passed_s()
+        return self._since(self._told, exchange, within_s)
+
+    def now_ms(self, exchange: Exchange) -> int:
+        """The exchange's time now, to the second if only that is known; the host's if it has told
+        none lately."""
+        return self.known(exchange)[0]
+
+    def known(self, exchange: Exchange) -> tuple[int, int]:
+        """`now_ms`, and how far the exchange's time may be ahead of it."""
+        told_ms = self.told_ms(exchange)
+        if told_ms is not None:
+            return told_ms, BEHIND_MS
+        date_ms = self._since(self._dated, exchange, _COUNTS_FOR_S)
+        if date_ms is not None:
+            return date_ms, SECOND_MS + BEHIND_MS
+        return self._wall_ms(), HOST_BEHIND_MS
+
+    def _note(self, known: dict[Exchange, _Told], exchange: Exchange, told_ms: int) -> None:
+        passed_s = self._passed_s()
+        ahead_ms = told_ms - int(passed_s * 1000)
+        told = known.get(exchange)
+        if told is None or ahead_ms >= told.ahead_ms or passed_s - told.since_s > _COUNTS_FOR_S:
+            known[exchange] = _Told(ahead_ms, passed_s, passed_s)
+        else:
+            told.last_s = passed_s
+
+    def _since(
+        self, known: dict[Exchange, _Told], exchange: Exchange, within_s: float
+    ) -> int | None:
+        told, passed_s = known.get(exchange), self._passed_s()
         if told is None or passed_s - told.last_s > within_s:
             return None
         return told.ahead_ms + int(passed_s * 1000)
-
-    def now_ms(self, exchange: Exchange) -> int:
-        """The exchange's time now; the host's if it has told none lately."""
-        told_ms = self.told_ms(exchange)
-        return self._wall_ms() if told_ms is None else told_ms

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from budgets.exchange_client import ExchangeClient, Told
-from budgets.headers import exchange_time_ms, retry_after_s
+from budgets.headers import answered_at_ms, exchange_time_ms, retry_after_s
 from budgets.left_over import LeftOver, Room
 from budgets.rate_limits import ExchangeLimits
 from facade.question import Question
@@ -116,7 +116,8 @@ class _Remembered:
 
 class Passing:
     """`heard` is told of each successful answer, and when it was asked for, by the exchange's time
-    (`now_ms`). `share`: of what is left; `processes`: that take of it."""
+    (`now_ms`); `dated` of the second of each answer, by its headers. `share`: of what is left;
+    `processes`: that take of it."""
 
     def __init__(
         self,
@@ -129,6 +130,7 @@ class Passing:
         processes: int,
         now_ms: Callable[[Exchange], int],
         heard: Heard,
+        dated: Callable[[Exchange, int], None],
     ) -> None:
         self._client = client
         self._left_over = left_over
@@ -139,6 +141,7 @@ class Passing:
         self._is_alone = False  # the store is away
         self._now_ms = now_ms
         self._heard = heard
+        self._dated = dated
         self._flights: dict[str, _Flight] = {}
         self._kept = _Remembered()
         self._shares: dict[tuple[Exchange, str], Shares] = {}
@@ -223,7 +226,7 @@ class Passing:
         weight = path.weight(question.query)
         request = Request(exchange, Endpoint.OTHER, question.target, path.counter, weight)
         await self._await_room(name, request, clients)
-        asked_at, asked_ms = time.monotonic(), self._now_ms(exchange)
+        asked_at = time.monotonic()
         try:
             async with asyncio.timeout(_ASK_S):
                 share = self._share / (self._processes if self._is_alone else 1)
@@ -241,9 +244,12 @@ class Passing:
             )
             raise _failed(error, self._client.clock.wall_ms()) from None
         self._metrics.upstream(exchange, str(told.status))
+        if (date_ms := answered_at_ms(told.headers)) is not None:
+            self._dated(exchange, date_ms)
         is_whole = await _is_json(told.body)
         if is_whole and told.refusal is None and told.status == 200:
-            self._heard(question, told.body, asked_ms)
+            took_ms = round((time.monotonic() - asked_at) * 1000)
+            self._heard(question, told.body, self._now_ms(exchange) - took_ms)
         kept_s = _kept_s(question, told) if is_whole else 0.0
         return Passed(self._given(question, told, kept_s), asked_at, False)
 

@@ -239,6 +239,22 @@ async def test_a_header_of_a_caller_goes_no_further(start_api: StartApi, redis_u
     assert b"9.9.9.9" not in head
 
 
+async def test_a_host_whose_clock_is_behind_tells_no_candle_of_before_a_close(
+    api: ServedApi, simulator: Simulator
+) -> None:
+    """Binance tells the time in no answer with candles, but its headers do."""
+    path, day_ms = "/fapi/v1/klines?symbol=BTCUSDT&interval=1d&limit=1", 86_400_000
+    close_ms = (SystemClock().wall_ms() // day_ms + 1) * day_ms
+    advance_ms = close_ms - 30_000 - simulator.get("/sim/clock")["now_ms"]
+    simulator.post("/sim/clock", {"advance_ms": advance_ms})
+    _, _, before = await get(api, ours(path))
+    assert orjson.loads(before)[0][0] == close_ms - day_ms
+    simulator.post("/sim/clock", {"advance_ms": 31_000})
+    await get(api, ours(DEPTH))
+    _, _, after = await get(api, ours(path))
+    assert orjson.loads(after)[0][0] == close_ms
+
+
 async def test_a_page_before_the_exchange_is_told_without_our_address(
     start_api: StartApi, redis_url: str
 ) -> None:

@@ -379,6 +379,21 @@ def test_an_exchanges_time_goes_on_from_what_it_told() -> None:
     assert times.now_ms(BINANCE) == 8_000_000
 
 
+def test_an_exchanges_time_is_known_to_the_second_by_its_headers_where_it_tells_none() -> None:
+    """And how far the exchange may be ahead of it: a second more, and 2 s of the host's."""
+    clocks = HandSet()
+    times = clocks.times()
+    assert times.known(BINANCE) == (5_000_000, 2_000)
+    times.note_date(BINANCE, 9_000_000)
+    clocks.passed_s += 1.5
+    assert times.known(BINANCE) == (9_001_500, 1_500)
+    assert times.told_ms(BINANCE) is None
+    times.note(BINANCE, 9_002_100)
+    assert times.known(BINANCE) == (9_002_100, 500)
+    clocks.passed_s += 601
+    assert times.known(BINANCE) == (5_000_000, 2_000)
+
+
 @pytest.mark.parametrize(
     ("exchange", "path"), [(BINANCE, "/fapi/v1/time"), (BYBIT, "/v5/market/time")]
 )
