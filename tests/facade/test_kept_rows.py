@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import orjson
 import pytest
@@ -14,7 +14,7 @@ from facade.hearing import Heard, Hearing, rows_of
 from facade.kept_rows import KeptRows
 from facade.told_rows import ToldRow
 from market.markets import Exchange
-from stores.hot.store import HotStore
+from stores.hot.store import HotStore, StoreUnavailable
 from venues.venue import Endpoint, Request
 
 BINANCE, BYBIT = Exchange("binance"), Exchange("bybit")
@@ -178,3 +178,43 @@ def test_no_answer_harms_who_hears_it(body: bytes) -> None:
     for exchange, facade in FACADES.items():
         for endpoint in facade.read_rows:
             assert not any(rows_of([Heard(exchange, endpoint, "BTCUSDT", body)]).values())
+
+
+class AwayOnce(KeptRows):
+    """The first that is kept finds no store."""
+
+    is_away = True
+
+    async def add(self, exchange: Exchange, endpoint: Endpoint, rows: Iterable[ToldRow]) -> None:
+        if self.is_away:
+            self.is_away = False
+            raise StoreUnavailable("away")
+        await super().add(exchange, endpoint, rows)
+
+
+async def test_answers_wait_for_the_store(store: HotStore) -> None:
+    kept = AwayOnce(store)
+    hearing = Hearing(kept)
+    body, times = ANSWERS[BINANCE, INTEREST]
+    hearing.hear(Heard(BINANCE, INTEREST, "BTCUSDT", body))
+    assert not await hearing.flush()
+    hearing.hear(Heard(BYBIT, INTEREST, "BTCUSDT", ANSWERS[BYBIT, INTEREST][0]))
+    assert await kept.read(BINANCE, INTEREST, "BTCUSDT", times[0], times[-1]) == []
+    assert await hearing.flush()
+    for exchange, count in ((BINANCE, 2), (BYBIT, 1)):
+        found = await kept.read(exchange, INTEREST, "BTCUSDT", times[0], times[-1])
+        assert len(found) == count
+
+
+async def test_what_waits_has_a_limit(store: HotStore) -> None:
+    kept = AwayOnce(store)
+    hearing = Hearing(kept)
+    large = b"[" + b" " * 9_000_000 + b"]"
+    body, times = ANSWERS[BINANCE, INTEREST]
+    for each in (body, large, large, large, large):
+        hearing.hear(Heard(BINANCE, INTEREST, "BTCUSDT", each))
+    hearing.hear(Heard(BYBIT, INTEREST, "BTCUSDT", ANSWERS[BYBIT, INTEREST][0]))
+    kept.is_away = False
+    assert await hearing.flush()
+    assert await kept.read(BINANCE, INTEREST, "BTCUSDT", times[0], times[-1]) == []  # the oldest
+    assert len(await kept.read(BYBIT, INTEREST, "BTCUSDT", times[0], times[-1])) == 1
