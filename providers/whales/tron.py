@@ -1,11 +1,15 @@
 """Great transfers on Tron: events of USDT in blocks that stand, from TronGrid, 200 a page.
 
-A quarter of an hour has some 25,000 of them. Without a key TronGrid gives that many in about 45 s:
-a scan that has less time reads what it can, and the next goes on there.
+A quarter of an hour has some 25,000 of them. Some parts of the time are read at once, so that its
+limits count and not how long an answer takes. Without a key they are 3 requests a second, which is
+45 s for that many: a scan that has less time reads what it can, and the next goes on there.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 import structlog
@@ -35,7 +39,10 @@ from providers.whales.scanning import (
 
 CHAIN: Final = "tron"
 ASSET: Final = "usdt"
+_BLOCK_MS: Final = 3_000
 _PAGE: Final = 200
+_AT_ONCE: Final = 4  # parts of the time that are read at once
+_PART: Final = 4  # pages of a part: what was read behind one that fails is read again
 _NOBODY: Final = "T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb"  # twenty zero bytes
 
 log = structlog.get_logger(__name__)
@@ -65,6 +72,57 @@ class Page:
 
     moved: tuple[Moved, ...]
     more: str | None
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is great in these blocks, by its place."""
+
+    first: int
+    last: int
+    least_raw: int
+    great: dict[tuple[str, int], Moved] = field(default_factory=dict)
+
+    def take(self, moved: Sequence[Moved]) -> None:
+        fresh = (each for each in moved if self.first <= each.block <= self.last)
+        self.great |= {(m.tx_hash, m.index): m for m in fresh if m.raw >= self.least_raw}
+
+
+@dataclass(slots=True)
+class _Part:
+    """A time, both ends included, of which events are read from the beginning. `newest`: the last
+    block of which there are any, at `seen_ms`; `done`: there are no more."""
+
+    from_ms: int
+    to_ms: int
+    newest: int = -1
+    seen_ms: int = 0
+    done: bool = False
+    began_ms: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began_ms = self.from_ms
+
+    def rest(self) -> "list[_Part]":
+        """What is left after one page, in parts of about as many events as _PART pages have, or of
+        less where that is little for all who read. The block at an end is in both parts."""
+        page_ms = max(_BLOCK_MS, self.seen_ms - self.began_ms)
+        left_ms = self.to_ms - self.seen_ms
+        step_ms = max(page_ms, min(_PART * page_ms, -(-left_ms // _AT_ONCE)))
+        return [
+            _Part(from_ms, min(from_ms + step_ms, self.to_ms))
+            for from_ms in range(self.seen_ms, self.to_ms + 1, step_ms)
+        ]
+
+
+def _last_whole(parts: Sequence[_Part], last: int) -> int:
+    """The last block that was read with all before it: a part that ends early has its newest block
+    in part. `last`: where nothing was read."""
+    for part in parts:
+        last = max(last, part.newest if part.done else part.newest - 1)
+        if not part.done and part is not parts[0]:
+            break
+    return last
 
 
 class TronScan:
@@ -98,45 +156,68 @@ class TronScan:
     ) -> tuple[list[Moved], Cursor, str | None]:
         """What is great of all that moved between the blocks, the last block read whole, and why it
         is not the last of all."""
-        great: dict[tuple[str, int], Moved] = {}
-        from_ms, more, last = begin.time_ms, "", begin.number - 1
-        while True:
+        found = _Found(begin.number, head.number, least_raw)
+        start = _Part(begin.time_ms, head.time_ms)
+        parts = [start]
+        error = await self._until_failed([start], found, pages=1)
+        if error is None and not start.done:
+            parts += start.rest()
+            error = await self._until_failed(parts[1:], found)
+        if error is None:
+            return list(found.great.values()), Cursor(head.number, head.hash), None
+        last = _last_whole(parts, begin.number - 1)
+        cut = cut_short(todo, last, error)
+        if last < begin.number and self._deadline.left_s <= 0:
+            raise NotNow(f"whales of {CHAIN}: {cut}", ()) from None
+        if last < begin.number:
+            raise error
+        log.info("whale_scan_cut_short", chain=CHAIN, block=last, why=cut)
+        whole = [moved for moved in found.great.values() if moved.block <= last]
+        return whole, Cursor(last), cut
+
+    async def _until_failed(
+        self, parts: Sequence["_Part"], found: "_Found", pages: int | None = None
+    ) -> ProviderError | Skipped | None:
+        """Reads the parts, some at once, the oldest first; None, or what has ended it."""
+        waiting, failures = deque(parts), list[ProviderError | Skipped]()
+
+        async def work() -> None:
+            while waiting and not failures:
+                try:
+                    await self._pages(waiting.popleft(), found, pages)
+                except (ProviderError, Skipped) as error:
+                    failures.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_AT_ONCE, len(parts))):
+                group.create_task(work())
+        return failures[0] if failures else None
+
+    async def _pages(self, part: "_Part", found: "_Found", most: int | None) -> None:
+        """Reads a part to its end, or as many pages of it."""
+        path, more = f"/v1/contracts/{self._token.contract}/events", ""
+        for _ in count() if most is None else range(most):
             query = {
                 "event_name": "Transfer",
                 "only_confirmed": "true",
                 "order_by": "block_timestamp,asc",
-                "min_block_timestamp": str(from_ms),
-                "max_block_timestamp": str(head.time_ms),
+                "min_block_timestamp": str(part.from_ms),
+                "max_block_timestamp": str(part.to_ms),
                 "limit": str(_PAGE),
                 **({"fingerprint": more} if more else {}),
             }
-            path = f"/v1/contracts/{self._token.contract}/events"
-            try:
-                page = await self._explorers.get(
-                    self._row, path, _page, self._deadline, query=query
-                )
-            except (ProviderError, Skipped) as error:
-                cut = cut_short(todo, last, error)
-                if last < begin.number and self._deadline.left_s <= 0:
-                    raise NotNow(f"whales of {CHAIN}: {cut}", ()) from None
-                if last < begin.number:
-                    raise
-                log.info("whale_scan_cut_short", chain=CHAIN, block=last, why=cut)
-                break
-            fresh = [each for each in page.moved if begin.number <= each.block <= head.number]
-            great |= {(m.tx_hash, m.index): m for m in fresh if m.raw >= least_raw}
+            page = await self._explorers.get(self._row, path, _page, self._deadline, query=query)
+            found.take(page.moved)
+            part.newest = max((each.block for each in page.moved), default=part.newest)
+            to_ms = max((each.time_ms for each in page.moved), default=part.from_ms)
             if page.more is None and len(page.moved) < _PAGE:
-                return list(great.values()), Cursor(head.number, head.hash), None
-            newest = max((each.block for each in page.moved), default=last)
-            if page.more is not None:
-                more = page.more
-            elif (to_ms := max(each.time_ms for each in page.moved)) > from_ms:
-                from_ms = to_ms  # the block at the end of a page is read again
-            else:
+                part.done = True
+                return
+            if page.more is None and to_ms <= part.from_ms:
                 raise ProviderError(ErrorClass.BAD_PAYLOAD, f"{self._row.id}: no next page")
-            last = max(last, newest - 1)
-        whole = [moved for moved in great.values() if moved.block <= last]
-        return whole, Cursor(last), cut
+            part.seen_ms, more = to_ms, page.more or ""
+            if page.more is None:
+                part.from_ms = to_ms  # the block at the end of a page is read again
 
     async def _ask(self, path: str, body: Any) -> Block:
         return await self._explorers.get(self._row, path, _block, self._deadline, body=body)

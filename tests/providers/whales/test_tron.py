@@ -1,5 +1,6 @@
 """Transfers on Tron: pages followed to the end, and a scan that ends early loses nothing."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -43,6 +44,7 @@ class FakeGrid:
         self.page = page
         self.marks = marks
         self.pages_left = 1_000
+        self.asked = self.most_asked = 0
 
     def prepared(self, resource: Resource, question: Question) -> list[PreparedRequest]:
         body = None if resource.body is None else json.dumps(resource.body).encode()
@@ -57,6 +59,10 @@ class FakeGrid:
         within_s: float,
         read: Callable[[Response], Any],
     ) -> Any:
+        self.asked += 1
+        self.most_asked = max(self.asked, self.most_asked)
+        await asyncio.sleep(0)
+        self.asked -= 1
         told = self._told(request)
         return await read(Response(200, {}, json.dumps(told).encode(), self.clock.wall_ms()))
 
@@ -117,6 +123,33 @@ async def test_a_scan_that_is_cut_short_ends_at_a_whole_block(marks: bool) -> No
     grid.pages_left = 1_000
     second = await scanned(grid, first.cursor)
     assert [each.block for each in second.transfers] == list(range(HEAD, first.cursor.block, -1))
+
+
+@pytest.mark.parametrize("marks", [True, False])
+@pytest.mark.parametrize("each", [1, 85, 190])
+async def test_whenever_it_is_cut_short_nothing_is_lost_or_told_twice(
+    marks: bool, each: int
+) -> None:
+    """Blocks 970 to 975 and one at the end have nothing: their place is no hole."""
+    events = [e for e in many(961, HEAD - 1, each) if not 970 <= e["block_number"] <= 975]
+    due = sorted({e["block_number"] for e in events})
+    whole = FakeGrid(events, page=200, marks=marks)
+    scan = await scanned(whole, Cursor(960))
+    assert [each.block for each in scan.transfers] == due[::-1]
+    needed = 1_000 - whole.pages_left
+    assert whole.most_asked == min(4, needed - 1 or 1) or each == 1
+    assert needed <= 1.35 * len(events) / 200 + 6  # little is read twice
+    for pages in (2, 5, 9, 14):
+        grid, cursor, blocks = FakeGrid(events, page=200, marks=marks), Cursor(960), []
+        for _ in range(100):
+            grid.pages_left = pages
+            scan = await scanned(grid, cursor)
+            assert scan.cursor is not None and scan.cursor.block >= cursor.block
+            cursor = scan.cursor
+            blocks += sorted(moved.block or 0 for moved in scan.transfers)
+            if cursor.block == HEAD:
+                break
+        assert blocks == due
 
 
 async def test_nothing_is_asked_of_a_chain_that_has_not_grown() -> None:
