@@ -1,6 +1,7 @@
 """A whole service against the simulated exchanges and providers, asked for everything."""
 
 import asyncio
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -63,6 +64,9 @@ async def test_a_service_from_the_first_collection_on(
             market = (markets[0].exchange, symbol)
             newest = [row[:9] for row in table.rows() if row[:2] == market]
             assert [row[:9] for row in history] == newest
+            past = await client.call("table", "1h", closed=True, as_of=datetime.now(UTC))
+            assert list(past.rows()) == list(table.rows())
+            assert (past.name, past.missing) == ("1h", table.missing)
 
 
 async def recorded(call: object, symbol: str, exchange: str) -> list[tuple[object, ...]]:

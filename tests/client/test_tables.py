@@ -116,6 +116,17 @@ async def test_pandas(url: str) -> None:
     assert frame.dtypes["closed"] == np.bool_
 
 
+async def test_polars(url: str) -> None:
+    import polars as pl
+
+    frame = (await table("Client", url)).to_polars()
+    assert frame.columns == COLUMNS
+    assert frame.schema["open_time"] == pl.Datetime("ms", "UTC")
+    assert frame.filter(pl.col("closed"))["open_interest"].to_list() == [7.75, 7.75]
+    assert frame["funding_rate"].null_count() == 2
+    assert frame["symbol"].cast(pl.String).to_list() == [row[1] for row in ROWS]
+
+
 async def test_duckdb_and_pyarrow_take_it_as_it_is(url: str) -> None:
     import pyarrow as pa
 
@@ -129,5 +140,7 @@ async def test_duckdb_and_pyarrow_take_it_as_it_is(url: str) -> None:
     assert arrow.num_rows == 4
     assert arrow.schema.field("open_time").type == pa.timestamp("ms", tz="UTC")
     assert arrow.column("symbol").to_pylist() == [row[1] for row in ROWS]
+    # The service told it as an Arrow stream, with what it says beside the rows.
+    assert arrow.schema.metadata[b"version"] == b"%d" % AS_OF_MS
     # It can be taken more than once.
     assert pa.table(found).equals(arrow)

@@ -121,6 +121,22 @@ async def test_without_events_it_polls(kind: str, start_api: StartApi, redis_url
         assert (await coming).version == 2
 
 
+async def test_events_that_are_cut_off_do_not_hold_up_versions(kind: str) -> None:
+    """As a proxy does that passes on all but streams."""
+
+    async def cut(writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    told = [answer(200, document(version), f'ETag: "{version}"') for version in (1, 2)]
+    async with scripted(cut, NO_ARROW, *told) as service, opened(kind, service.url) as client:
+        tables = client.watch("4h")
+        assert [(await following(tables)).version for _ in told] == [1, 2]
+        assert service.paths[:4] == [
+            *("/events?event=document&timeframe=4h", "/cache/4h.arrow?wait=30"),
+            *("/cache/4h?wait=30", "/cache/4h?wait=30"),
+        ]
+
+
 async def test_an_older_version_is_never_given(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """As an older process may answer for one that has seen more."""
     told = [answer(200, document(version), f'ETag: "{version}"') for version in (5, 4, 5, 6)]

@@ -38,6 +38,7 @@ EVENTS_GAP_S: Final = 40.0
 WAIT_S: Final = 30.0
 # Where events do not come, they are tried again after this time.
 _EVENTS_AGAIN_S: Final = 600.0
+_EVENTS_SOON_S: Final = 60.0
 # A held request that is answered sooner without anything new was not held.
 _HELD_S: Final = 1.0
 _LOOKS: Final = 5
@@ -86,7 +87,11 @@ class Watcher:
         if watch.name != GLOBAL_FR:
             params = (*params, ("timeframe", watch.name))
         request = Request("/events", params, {"Accept": "text/event-stream"})
-        reply: Reply = yield Listen(request, EVENTS_GAP_S)
+        try:
+            reply: Reply = yield Listen(request, EVENTS_GAP_S)
+        except Broken:  # if only the events are cut off, the document still comes
+            watch.events_from_s = self._asker.now_s() + _EVENTS_SOON_S
+            return
         if reply.status in (401, 403):
             raise_for_status(reply)
         kind = reply.headers.get("content-type", "")
@@ -99,8 +104,8 @@ class Watcher:
         while True:
             try:
                 event: Event = yield NextEvent()
-            except Broken as broken:
-                if heard or not broken.timed_out:
+            except Broken:
+                if heard:
                     raise
                 yield Leave()
                 watch.events_from_s = self._asker.now_s() + _EVENTS_AGAIN_S
