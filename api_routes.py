@@ -195,7 +195,7 @@ class Api(FastAPI):
             return None
         from api.providers.routes import asking_by
 
-        return asking_by(parts.providers, self._settings)
+        return asking_by(parts.providers, parts.database, self._settings)
 
     def _facade(
         self, parts: Parts, cache: DocumentCache

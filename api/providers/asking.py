@@ -8,6 +8,7 @@ from fastapi import HTTPException
 from api.answers import Scope
 from api.parts import ProviderParts
 from api.providers.client_calls import ClientCalls
+from api.providers.kept_whales import WhaleTable
 from config import Settings
 from providers.answers import Answer
 from providers.errors import NoAnswer
@@ -23,6 +24,7 @@ class Asking:
     parts: ProviderParts
     settings: Settings
     calls: ClientCalls
+    whale_table: WhaleTable
 
     async def ask(self, scope: Scope, question: Question) -> Answer:
         """Raises NoAnswer, InvalidQuestion and TooManyCalls."""

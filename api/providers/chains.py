@@ -1,6 +1,7 @@
 """GET /api/gas, /api/blockchain, /api/whales and /api/balance: what is so on blockchains."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Path, Request
@@ -11,6 +12,7 @@ from api.providers.answered import Shown, told_tried
 from api.providers.asking import Asking, network_or_404
 from api.providers.described import NAMES, asked_responses, parameters
 from api.providers.encoded import NO_STORE, answered
+from api.providers.kept_whales import KeptWhales
 from api.providers.models import Balance, Blockchain, Gas, Whales
 from api.providers.reading import QuestionReader
 from api.providers.request_asking import RequestAsking
@@ -20,6 +22,7 @@ from providers.errors import InvalidQuestion, NoAnswer
 from providers.networks import Network, UnknownNetwork, network_of
 from providers.questions import Question
 from providers.records import WhaleTransfer
+from providers.whales.memory import Window
 from timing.clock import now_ms
 
 _MOST: Final = 1000
@@ -77,7 +80,8 @@ def build_chain_facts() -> APIRouter:
     )
     async def list_whales(request: Request, asking: RequestAsking) -> Response:
         """Transfers in the blocks of the last hour that were read, the newest first: by the agent,
-        and by this question, where it has the time. `read` tells which blocks that were."""
+        and by this question, where it has the time. `read` tells which blocks that were, and what
+        is from the table of transfers that rounds have kept."""
         reader = QuestionReader(request.scope["query_string"], ("chain", "min_usd", "limit"))
         names = reader.listed("chain")
         least, limit = reader.integer("min_usd", least=0), reader.limit(_USUAL, _MOST)
@@ -86,17 +90,15 @@ def build_chain_facts() -> APIRouter:
         networks = _networks(reader, names, asking)
         reader.check()
         found = await asyncio.gather(*(_whales_of(asking, request.scope, e) for e in networks))
-        transfers = [
-            each
-            for answer in found
-            if isinstance(answer, Answer)
-            for each in answer.records
-            if isinstance(each, WhaleTransfer) and _is_worth(each, least)
-        ]
+        windows = await _windows(asking, networks)
+        at_ms = now_ms()
+        beside = (asking.whale_table.beside(e, windows.get(e.id), at_ms) for e in networks)
+        kept = {each.cursor.chain: each for each in await asyncio.gather(*beside) if each}
+        transfers = [each for each in _all_of(found, kept.values()) if _is_worth(each, least)]
         silent = {
             network.id: answer
             for network, answer in zip(networks, found, strict=True)
-            if isinstance(answer, NoAnswer)
+            if isinstance(answer, NoAnswer) and network.id not in kept
         }
         if len(silent) == len(networks):
             tried = tuple(each for answer in silent.values() for each in answer.tried)
@@ -106,7 +108,10 @@ def build_chain_facts() -> APIRouter:
         return answered(
             {
                 "whales": [shown.record(each) for each in transfers[:limit]],
-                "read": await _read_blocks(asking, networks),
+                "read": [
+                    *(_as_read(chain, window, at_ms) for chain, window in windows.items()),
+                    *(each.as_read(at_ms) for each in kept.values()),
+                ],
                 "missing": [
                     {"chain": chain, "tried": told_tried(error.tried, all_=True)}
                     for chain, error in silent.items()
@@ -185,23 +190,43 @@ async def _whales_of(asking: Asking, scope: Scope, network: Network) -> Answer |
         return NoAnswer(str(error), ())
 
 
-async def _read_blocks(asking: Asking, networks: list[Network]) -> list[dict[str, Any]]:
-    """Which blocks of each chain were looked through here, and when."""
+async def _windows(asking: Asking, networks: list[Network]) -> dict[str, Window]:
+    """What is known of each chain's blocks."""
     whales, least = asking.parts.chains.whales, asking.settings.whale_min_usd
     windows = await asyncio.gather(*(whales.known(each.id, least) for each in networks))
-    at_ms = now_ms()
-    return [
-        {
-            "chain": network.id,
-            "first_block": window.first,
-            "last_block": window.cursor.block,
-            "read_at_ms": window.read_at_ms,
-            "age_s": max(0, at_ms - window.read_at_ms) / 1000,
-            "complete": window.complete_at_ms == window.read_at_ms,
-        }
+    return {
+        network.id: window
         for network, window in zip(networks, windows, strict=True)
         if window is not None
-    ]
+    }
+
+
+def _as_read(chain: str, window: Window, at_ms: int) -> dict[str, Any]:
+    """Which blocks were looked through here, and when."""
+    return {
+        "chain": chain,
+        "source": "blocks",
+        "first_block": window.first,
+        "last_block": window.cursor.block,
+        "read_at_ms": window.read_at_ms,
+        "age_s": max(0, at_ms - window.read_at_ms) / 1000,
+        "complete": window.complete_at_ms == window.read_at_ms,
+        "coin_blocks_left_out": window.coin_blocks_left,
+    }
+
+
+def _all_of(
+    found: Iterable[Answer | NoAnswer], kept: Iterable[KeptWhales]
+) -> Iterable[WhaleTransfer]:
+    """Each once: what blocks tell now before what is kept."""
+    told = [each for answer in found if isinstance(answer, Answer) for each in answer.records]
+    for group in kept:
+        told += group.transfers
+    places: dict[tuple[str, str, int], WhaleTransfer] = {}
+    for each in told:
+        if isinstance(each, WhaleTransfer):
+            places.setdefault((each.chain, each.tx_hash, each.index), each)
+    return places.values()
 
 
 def _is_worth(transfer: WhaleTransfer, least: int | None) -> bool:

@@ -171,15 +171,19 @@ class UnansweredChain(BaseModel):
 
 
 class ReadBlocks(BaseModel):
-    """All blocks from the first to the last were looked through. `complete`: they were all that
-    stood then."""
+    """All blocks from the first to the last were looked through (`source` blocks); or these are
+    transfers that rounds have kept, of the last hour's blocks before those (`source` table)."""
 
     chain: str
-    first_block: int
+    source: Literal["blocks", "table"]
+    first_block: int | None = Field(description="null: none of these was kept")
     last_block: int
     read_at_ms: TimeMs
     age_s: float
-    complete: bool
+    complete: bool = Field(description="they were all that stood then")
+    coin_blocks_left_out: int | None = Field(
+        description="blocks in which the chain's own coin was not looked for; null: it is not known"
+    )
 
 
 class Whales(BaseModel):

@@ -26,13 +26,20 @@ return 1
 @dataclass(frozen=True, slots=True)
 class Window:
     """All blocks from `first` to the cursor were read, and `transfers` are what was found in them.
-    `read_at_ms`: when the last of them was; `complete_at_ms`: when nothing was left to read."""
+    `read_at_ms`: when the last of them was; `complete_at_ms`: when nothing was left to read.
+    `coins_left`: in how many of them transfers of the chain's own coin were not looked for, each
+    number with the last block of its scan."""
 
     first: int
     cursor: Cursor
     transfers: tuple[WhaleTransfer, ...]
     read_at_ms: int
     complete_at_ms: int | None
+    coins_left: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def coin_blocks_left(self) -> int:
+        return sum(count for _, count in self.coins_left)
 
     def after(self, cursor: Cursor | None, back: int) -> tuple[Cursor, tuple[WhaleTransfer, ...]]:
         """Where a scan that stood at the cursor goes on, and what is known on the way there. Who
@@ -61,17 +68,22 @@ def grown(known: Window | None, scan: Scan, now_ms: int) -> Window | None:
         return known
     first, transfers = scan.first, scan.transfers
     complete_at_ms = now_ms if scan.cut is None else None
+    coins_left: tuple[tuple[int, int], ...] = ()
+    if scan.coin_left:
+        coins_left = ((scan.cursor.block, scan.coin_left),)
     if known is not None and known.first <= scan.first <= known.cursor.block + 1:
         first = known.first
         older = (e for e in known.transfers if (e.block or 0) < scan.first)
         transfers = tuple({_place(e): e for e in (*older, *transfers)}.values())
         complete_at_ms = complete_at_ms or known.complete_at_ms
+        coins_left = (*known.coins_left, *coins_left)
     young = [e for e in transfers if (e.time_ms or now_ms) > now_ms - _KEPT_S * 1000]
     kept = newest_first(young)[:_MOST]
     left_out = set(transfers).difference(kept)
     first = max([first, *((each.block or 0) + 1 for each in left_out)])
     kept = tuple(e for e in kept if (e.block or 0) >= first)
-    return Window(first, scan.cursor, kept, now_ms, complete_at_ms)
+    coins_left = tuple(each for each in coins_left if each[0] >= first)
+    return Window(first, scan.cursor, kept, now_ms, complete_at_ms, coins_left)
 
 
 def _place(transfer: WhaleTransfer) -> tuple[str, int]:
@@ -96,6 +108,7 @@ class Memory:
             "transfers": [as_json(each) for each in window.transfers],
             "read_at_ms": window.read_at_ms,
             "complete_at_ms": window.complete_at_ms,
+            "coins_left": window.coins_left,
         }
         text = json.dumps(fields, separators=(",", ":")).encode()
         words: list[str | bytes | int] = [window.cursor.block, round(_KEPT_S * 1000), text]
@@ -117,6 +130,7 @@ def _decoded(text: bytes) -> Window | None:
             tuple(each for each in records if isinstance(each, WhaleTransfer)),
             int(told["read_at_ms"]),
             told["complete_at_ms"],
+            tuple((int(block), int(count)) for block, count in told.get("coins_left", ())),
         )
     except (Unreadable, ValueError, KeyError, TypeError, IndexError):
         return None

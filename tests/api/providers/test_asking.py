@@ -2,14 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from database import Database
+from stores.cold.providers.whales import WhaleCursor, WhaleRow
 from tests.fixtures.api import ServedApi, StartApi, ask, get
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator
+from timing.clock import now_ms
 
 ZERO = "0x0000000000000000000000000000000000000000"
 
@@ -120,6 +124,50 @@ async def test_chains_whales_and_balances(provider_api: ServedApi) -> None:
     assert headers["cache-control"] == "no-store"
     _, _, body = await get(provider_api, f"/api/balance/bsc/{ZERO}")
     assert re.search(rb'"amount":[0-9]+\.[0-9]{18},', body)  # also where it is 0 or little
+
+
+async def test_kept_transfers_are_given_where_the_hot_store_was_emptied(
+    provider_api: ServedApi, imitated: Simulator, database_url: str
+) -> None:
+    now = now_ms()
+    kept = WhaleRow(
+        *(),
+        chain="ethereum", tx_hash="0x" + "5" * 64, index=3, type="transfer", asset="usdt",
+        contract="0xdac17f958d2ee523a2206206994597c13d831ec7", amount_raw=7_000_000_000_000,
+        decimals=6, value_usd=Decimal("7000000.00"), price_source="coingecko", senders=("0x1",),
+        receivers=("0x2",), sender_owner=None, receiver_owner=None, block=1_000,
+        timestamp_ms=now - 1_800_000, confirmed=True, source="whales.evm/own",
+        known_at_ms=now - 600_000,
+    )  # fmt: skip
+    old = replace(kept, tx_hash="0x6", timestamp_ms=now - 3_700_000)
+    little = replace(kept, tx_hash="0x7", value_usd=Decimal("999999.99"))
+    removed = replace(kept, tx_hash="0x8", source="whales.evm/nosuch")
+    cursor = WhaleCursor(
+        chain="ethereum", block=1_010, block_hash=None, changed_at_ms=now - 600_000
+    )
+    database = Database(database_url)
+    await database.providers.whales.add([kept, old, little, removed], cursor)
+    await database.aclose()
+    imitated.post("/sim/providers/faults", {"class": "status", "status": 503})
+    answer = await told(provider_api, "/api/whales?chain=ethereum")
+    [whale], [read] = answer["whales"], answer["read"]
+    assert (whale["tx_hash"], whale["resource"]) == (kept.tx_hash, kept.source)
+    assert (whale["value_usd"], whale["block"]) == (Decimal("7000000.00"), 1_000)
+    assert whale["stale_since"] == now - 600_000
+    assert 1_800 <= whale["age_s"] < 1_900
+    assert (read["source"], read["first_block"], read["last_block"]) == ("table", 1_000, 1_010)
+    assert read["read_at_ms"] == now - 600_000 and not read["complete"]
+    assert answer["missing"] == []
+    # What is read anew stands beside it, until it is the whole hour.
+    imitated.delete("/sim/providers/faults")
+
+    async def is_read() -> bool:
+        found = await told(provider_api, "/api/whales?chain=ethereum")
+        sources = [each["source"] for each in found["read"]]
+        assert kept.tx_hash in {each["tx_hash"] for each in found["whales"]}
+        return sources == ["blocks", "table"]
+
+    await until(is_read, 60)
 
 
 async def test_nodes_are_read_by_one_call_or_a_batch(provider_api: ServedApi) -> None:

@@ -1,5 +1,6 @@
 """Windows of blocks that were read: they grow, and never claim a block that nobody has read."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -63,6 +64,16 @@ def test_a_scan_that_was_cut_short_does_not_make_it_complete() -> None:
     assert (made.read_at_ms, made.complete_at_ms) == (NOW, NOW - 60_000)
 
 
+def test_blocks_without_the_coin_are_counted_as_long_as_the_window_has_them() -> None:
+    first = replace(scan(1, 9, 3), coin_left=4)
+    made = grown(window(0, 0), first, NOW)
+    assert made is not None and made.coin_blocks_left == 4
+    made = grown(made, replace(scan(10, 20, 11), coin_left=3), NOW)
+    assert made is not None and made.coin_blocks_left == 7
+    anew = grown(made, scan(30, 40), NOW)  # behind a hole
+    assert anew is not None and anew.coin_blocks_left == 0
+
+
 @pytest.mark.parametrize(
     ("cursor", "start", "blocks"),
     [
@@ -89,7 +100,7 @@ def test_who_stood_before_the_window_reads_all_that_lies_between() -> None:
 
 async def test_it_is_kept_for_all_processes_and_never_goes_back(redis_url: str) -> None:
     store = NativeStore(redis_url, client_name="test")
-    memory, whole = Memory(store), window(1, 9, 3, 7)
+    memory, whole = Memory(store), replace(window(1, 9, 3, 7), coins_left=((9, 2),))
     assert await memory.read("bsc", 5) is None
     await memory.keep("bsc", 5, whole)
     await memory.keep("bsc", 5, window(1, 8, 3))
