@@ -10,6 +10,8 @@ import pytest
 from perpcache_client import (
     BadAnswer,
     Client,
+    InvalidRequest,
+    NotFound,
     PerpcacheError,
     ServiceUnavailable,
     Timeout,
@@ -172,3 +174,23 @@ async def test_an_address_may_have_a_path(kind: str) -> None:
         async with opened(kind, service.url + "/perpcache/") as client:
             await client.call("table", "4h", symbol=("BTCUSDT", "ETHUSDT"))
         assert service.paths[1] == url_of
+
+
+async def test_history_names_its_markets(kind: str) -> None:
+    async with scripted(answer(404, b'{"detail":"unknown"}')) as service:
+        async with opened(kind, service.url) as client:
+            with pytest.raises(InvalidRequest, match="one symbol at a time"):
+                await client.call("history", ["BTCUSDT", "ETHUSDT"], kind="prices")
+            for words, named in (
+                (("BTCUSDT",), {"kind": "prices", "exchange": "bybit"}),
+                ((["BTCUSDT", "ETHUSDT"], "4h"), {"exchange": "bybit", "start": "2026-11-01"}),
+                (("bybit:ETHUSDT",), {"kind": "funding", "limit": 5}),
+            ):
+                with pytest.raises(NotFound):
+                    await client.call("history", *words, **named)
+        assert service.paths == [
+            "/api/historical/prices/BTCUSDT?format=arrow&exchange=bybit",
+            "/api/historical/candles?format=arrow&timeframe=4h&from=2026-11-01"
+            "&symbols=bybit%3ABTCUSDT%2Cbybit%3AETHUSDT",
+            "/api/historical/funding?format=arrow&limit=5&symbols=bybit%3AETHUSDT",
+        ]

@@ -97,12 +97,14 @@ class Questions:
         self, kind: HistoryKind, symbol: Names, exchange: str | None, **params: Any
     ) -> Steps[Table]:
         given = pairs(format="arrow", **params)
+        names = [symbol] if isinstance(symbol, str) else list(symbol)
         if kind == "prices":
-            path = f"/api/historical/prices/{quote(str(symbol), safe='')}"
+            if len(names) != 1:
+                raise InvalidRequest("the history of prices is of one symbol at a time")
+            path = f"/api/historical/prices/{quote(names[0], safe='')}"
             given = (*given, *pairs(exchange=exchange))
         else:
             path = f"/api/historical/{kind}"
-            names = [symbol] if isinstance(symbol, str) else list(symbol)
             if exchange is not None:
                 names = [f"{exchange}:{each}" for each in names]
             given = (*given, ("symbols", ",".join(names)))
