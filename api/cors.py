@@ -37,6 +37,10 @@ class Cors:
         self._origins = frozenset(origin.encode("latin-1") for origin in origins)
         self._allows_all = b"*" in self._origins
 
+    @property
+    def is_on(self) -> bool:
+        return bool(self._origins)
+
     def is_preflight(self, scope: Scope) -> bool:
         """Whether the request is a CORS preflight."""
         if not self._origins or scope["method"] != "OPTIONS":

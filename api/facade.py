@@ -82,8 +82,10 @@ class FacadeEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         began = time.perf_counter()
-        facade, listed = found_path(path) or (None, None)
-        assert facade is not None, path  # noqa: S101 - see Middleware
+        question = self._parsed.get((scope["raw_path"], scope["query_string"]))
+        found = (question.facade, question.path) if question is not None else found_path(path)
+        assert found is not None, path  # noqa: S101 - see Middleware
+        facade, listed = found
         label = listed.path if listed is not None else UNKNOWN
         try:
             answer, outcome = await self._answer(scope, facade, path)
@@ -186,10 +188,9 @@ class FacadeEndpoint:
         return Answer(status, headers, Body((body,), len(body)), holding)
 
     def _with_cors(self, answer: Answer, scope: Scope) -> Answer:
-        origin = origin_of(scope)
-        if origin is None:
+        if not self._cors.is_on:
             return answer
-        headers = self._cors.add_headers(answer.headers, origin)
+        headers = self._cors.add_headers(answer.headers, origin_of(scope))
         return Answer(answer.status, headers, answer.body, answer.holding)
 
 

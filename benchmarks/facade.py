@@ -126,8 +126,9 @@ async def _ask_at_once(ours: Running, symbols: list[str]) -> None:
             for name in symbols:
                 query = {"symbol": name, "interval": "1h", "limit": "500"}
                 async with session.get("/binance/fapi/v1/klines", params=query) as answer:
-                    answer.raise_for_status()
-                    await answer.read()
+                    body = await answer.read()
+                    if answer.status != 200:
+                        raise RuntimeError(f"{name} was answered {answer.status}: {body[:200]!r}")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_CLIENTS):

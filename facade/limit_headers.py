@@ -12,12 +12,14 @@ from venues import VENUES
 
 _LOOK_S: Final = {"native": 1.0, "upstash": 10.0}  # by kind of store: between two looks
 
+_MADE_S: Final = 0.1
+
 Header = tuple[bytes, bytes]
 
 
 class LimitHeaders:
     """A limit is looked at beside the answers, which never wait for it: what they say is as old as
-    the last answer, but for a second."""
+    the last answer, but for a second. The fields are made anew a few times a second."""
 
     def __init__(self, passing: Passing, answers: CachedAnswers, kind: str) -> None:
         self._passing = passing
@@ -25,8 +27,17 @@ class LimitHeaders:
         self._look_s = _LOOK_S[kind]
         self._used: dict[tuple[Exchange, str], tuple[float, int]] = {}
         self._looking: dict[tuple[Exchange, str], asyncio.Task[None]] = {}
+        self._made: dict[tuple[Exchange, str], tuple[float, list[Header]]] = {}
 
     def of(self, question: Question) -> list[Header]:
+        key = question.facade.exchange, question.path.counter
+        made = self._made.get(key)
+        now = time.monotonic()
+        if made is None or now >= made[0]:
+            made = self._made[key] = now + _MADE_S, self._make(question)
+        return made[1]
+
+    def _make(self, question: Question) -> list[Header]:
         exchange, counter = question.exchange, question.path.counter
         at, seen = self._used.get((exchange, counter), (float("-inf"), 0))
         if time.monotonic() - at > self._look_s and (exchange, counter) not in self._looking:
@@ -46,5 +57,6 @@ class LimitHeaders:
         try:
             used = await self._passing.look(exchange, counter)
             self._used[exchange, counter] = time.monotonic(), used
+            self._made.pop((exchange, counter), None)
         finally:
             del self._looking[exchange, counter]

@@ -32,6 +32,10 @@ _SIGNED: Final = frozenset(
     )
 )
 AUTHORIZATION: Final = b"authorization"
+# The usual fields, which are many of all: looked up at once.
+_USUAL: Final = frozenset(
+    (b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", b"content-type")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]], *, spared: bytes = b""
     """Raises Refused for a request that carries a key of any kind, or a body. `spared`: a field
     that is our own."""
     for name, value in headers:
+        if name in _USUAL:
+            continue
         if name.replace(b"_", b"-").startswith(_KEY_HEADERS) and name != spared:
             raise _carries_keys("a header field with a key or a cookie")
         if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" 0")):
