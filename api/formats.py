@@ -24,6 +24,8 @@ class Format(StrEnum):
         return self in (Format.JSON, Format.NDJSON, Format.CSV)
 
 
+# Of documents: those with an address of their own, /cache/<name>.<format>.
+TABLES: Final = (Format.ARROW, Format.PARQUET, Format.CSV)
 MEDIA_TYPES: Final = {
     Format.JSON: "application/json",
     Format.NDJSON: "application/x-ndjson",

@@ -1,5 +1,6 @@
 """The OpenAPI schema: adds what FastAPI does not route, and shared errors."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -11,6 +12,7 @@ from api.documents.query import LARGEST_INTEGER, LONGEST_WAIT_S
 from api.events.endpoint import PATH as EVENTS_PATH
 from api.events.models import EVENTS
 from api.events.query import KINDS
+from api.formats import TABLES, Format
 from api.history.backfill_models import AskBackfill
 from api.history.models import HistoryRows
 from api.models import GetMarketData, InvalidRequest, Problem
@@ -46,6 +48,7 @@ PROBLEMS: Final = {
     "dead, or too many are named",
     413: "the body is larger than 64 KB",
     414: "the path and query are longer than 16 KB",
+    416: "the range begins behind the end of the file",
     421: "the host that the request names is not served; ALLOWED_HOSTS lists those that are",
     422: "a parameter or the body is wrong; the detail names what is allowed",
     429: "too many long polls, listeners, new questions to providers or unread answers of your "
@@ -104,6 +107,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         components["schemas"].pop(unused, None)
     paths = page["paths"] = {
         "/cache/{name}": {"get": _read_document()},
+        "/cache/{name}.{format}": {"get": _read_table()},
+        "/cache/{name}/{version}.parquet": {"get": _read_file()},
         EVENTS_PATH: {"get": _read_events()},
         **page["paths"],
     }
@@ -114,6 +119,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     for path, name in (
         ("/cache", "head_documents"),
         ("/cache/{name}", "head_document"),
+        ("/cache/{name}.{format}", "head_table"),
+        ("/cache/{name}/{version}.parquet", "head_file"),
         (EVENTS_PATH, "head_events"),
     ):
         paths[path]["head"] = _head(paths[path]["get"], name)
@@ -147,7 +154,8 @@ def _read_document() -> dict[str, Any]:
         "(`global_fr`). Poll it with `If-None-Match` and the last `ETag`, or with "
         "`If-Modified-Since`: without a newer version the answer is an empty 304. Send "
         "`Accept-Encoding: deflate` to get the bytes as stored; `gzip` and `identity` "
-        "work, too. Filters are applied in the order in which they are listed here. A whole "
+        "work, too. By `Accept` it comes as a table, as from `/cache/{name}.{format}`. "
+        "Filters are applied in the order in which they are listed here. A whole "
         "document is tens of megabytes: in a browser, ask for few symbols or rows.",
         "parameters": [
             _parameter("name", "path", "the document", {"enum": list(DOCUMENTS)}, "4h"),
@@ -209,14 +217,84 @@ def _read_document() -> dict[str, Any]:
                         "are no longer known"
                     ),
                 },
-                "content": content("Document"),
+                "content": content("Document") | _content_of(TABLES),
             },
             "304": {"description": "you have the newest version", "headers": _HEADERS},
-            **{
-                str(status): {"description": PROBLEMS[status]}
-                for status in sorted(ANYWHERE | {404, 406, 422})
-            },
+            **_problems(404, 406, 422),
         },
+    }
+
+
+def _read_table() -> dict[str, Any]:
+    """The same document and parameters in another form."""
+    document = _read_document()
+    found = document["responses"]["200"] | {
+        "description": "the table",
+        "content": _content_of(TABLES),
+    }
+    name, *others = document["parameters"]
+    which = _parameter(
+        "format", "path", "the format of the table", {"enum": [*map(str, TABLES)]}, "arrow"
+    )
+    return document | {
+        "summary": "One document as a table",
+        "operationId": "get_table",
+        "description": "The rows of all markets as one table: `exchange`, `symbol`, the time, the "
+        "numbers, null where the document has null, and of candles `closed`. Arrow (an IPC stream) "
+        "and Parquet are compressed inside, and say in their metadata what the document says "
+        "beside rows; CSV has no place for that. A whole `.parquet` names in Content-Location the "
+        "address of its version, from which parts can be read.",
+        "parameters": [name, which, *others],
+        "responses": document["responses"] | {"200": found},
+    }
+
+
+def _read_file() -> dict[str, Any]:
+    names = ("ETag", "Last-Modified")
+    headers = {name: _HEADERS[name] for name in names} | {
+        "Cache-Control": _header("max-age=31536000, immutable"),
+        "Accept-Ranges": _header("bytes"),
+    }
+    part = headers | {"Content-Range": _header("which part")}
+    table = _content_of((Format.PARQUET,))
+    return {
+        "tags": ["documents"],
+        "summary": "One version as a Parquet file, whole or in parts",
+        "operationId": "get_file",
+        "description": "It never changes, and is read by ranges. There are the newest version and "
+        "the one before it, if this process has made that; other versions are 404.",
+        "parameters": [
+            _parameter("name", "path", "the document", {"enum": list(DOCUMENTS)}, "4h"),
+            _parameter(
+                "version",
+                "path",
+                "the version",
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER},
+            ),
+            _parameter("Range", "header", "one range of bytes", {"type": "string"}),
+            _parameter("If-Range", "header", "the ETag of the other parts", {"type": "string"}),
+            _parameter("If-None-Match", "header", "the ETag of what you have", {"type": "string"}),
+        ],
+        "responses": {
+            "200": {"description": "the file", "headers": headers, "content": table},
+            "206": {"description": "a part of it", "headers": part, "content": table},
+            "304": {"description": "you have it", "headers": headers},
+            **_problems(404, 416, 422),
+        },
+    }
+
+
+def _content_of(formats: Iterable[Format]) -> dict[str, Any]:
+    """The content of a body that JSON Schema does not describe."""
+    return {
+        each.media_type: {"schema": {"type": "string"} | ({} if each.is_text else _BINARY)}
+        for each in formats
+    }
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    return {
+        str(status): {"description": PROBLEMS[status]} for status in sorted({*ANYWHERE, *statuses})
     }
 
 
@@ -326,10 +404,11 @@ def _header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
+_BINARY: Final = {"format": "binary"}
 _HEADERS: Final = {
-    "ETag": _header('"<version>-<content hash>[-<query hash>]-<coding>"'),
+    "ETag": _header('"<version>-<content hash>[-<query hash>][-<format>]-<coding>"'),
     "Last-Modified": _header("when this version was made"),
     "Age": _header("seconds since this version was made"),
     "Cache-Control": _header("no-cache"),
-    "Vary": _header("Accept-Encoding"),
+    "Vary": _header("Accept, Accept-Encoding, or what of these the answer depends on"),
 }

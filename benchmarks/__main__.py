@@ -16,6 +16,7 @@ import uvloop
 from benchmarks import (
     closes,
     collecting,
+    columns,
     facade,
     history,
     providers,
@@ -33,6 +34,7 @@ from benchmarks.sizes import FULL, TINY
 PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     serving.PART: serving.measure,
     publishing.PART: publishing.measure,
+    columns.PART: columns.measure,
     collecting.PART: collecting.measure,
     closes.PART: closes.measure,
     streams.PART: streams.measure,

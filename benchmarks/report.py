@@ -15,7 +15,7 @@ _COMPARE: Final[Mapping[Sense, Callable[[float, float], bool]]] = {
     "<=": operator.le,
 }
 _PARTS: Final = (
-    *("serving", "publishing", "collecting", "closes", "streams", "history"),
+    *("serving", "publishing", "columns", "collecting", "closes", "streams", "history"),
     *("shards", "workers", "providers", "facade"),
 )
 

@@ -26,7 +26,8 @@ _NO_TIME: Final = 2.0**53  # a float does not tell such integers apart
 
 @dataclass(frozen=True, slots=True)
 class MarketRows:
-    """The rows of adjacent markets. `counts`: the rows of each; `values`: NaN stands for null."""
+    """The rows of adjacent markets. `counts`: the rows of each; `values`: an array for each column
+    of numbers, in which NaN stands for null."""
 
     markets: Sequence[MarketSpan]
     counts: Sequence[int]
@@ -53,9 +54,10 @@ def read_rows(text: DocumentText) -> Iterator[MarketRows]:
             raise DocumentError("a row has not as many numbers as there are columns")
         if not (np.abs(lines[:, 0]) < _NO_TIME).all():
             raise DocumentError("a row has no time")
-        values = lines[:, 1:]
-        values[values == float(_NO_NUMBER)] = np.nan
-        yield MarketRows(markets, counts, lines[:, 0].astype(np.int64), values)
+        columns = np.ascontiguousarray(lines.T)
+        if any(_NULL in each for each in rows):
+            columns[columns == float(_NO_NUMBER)] = np.nan
+        yield MarketRows(markets, counts, columns[0].astype(np.int64), columns[1:])
 
 
 def _steps(markets: Sequence[MarketSpan]) -> Iterator[Sequence[MarketSpan]]:
@@ -72,7 +74,7 @@ def _steps(markets: Sequence[MarketSpan]) -> Iterator[Sequence[MarketSpan]]:
 
 
 def _lines(rows: Sequence[bytes], width: int) -> Floats:
-    """The numbers of all rows, in lines of `width`; a new array, with the sign for null."""
+    """The numbers of all rows, in lines of `width`, with the sign for null."""
     joined = b",".join([each for each in rows if len(each) > 2])
     flat = b"[%b]" % joined.replace(_NULL, _NO_NUMBER)
     try:
@@ -83,7 +85,7 @@ def _lines(rows: Sequence[bytes], width: int) -> Floats:
             found = np.fromiter(numbers, np.float64, len(numbers))
         else:
             # It goes through the lists in the list.
-            found = np.array(np.frombuffer(simdjson.Parser().parse(flat).as_buffer(of_type="d")))
+            found = np.frombuffer(simdjson.Parser().parse(flat).as_buffer(of_type="d"))
         return found.reshape(-1, width)
     except (ValueError, TypeError) as error:
         raise DocumentError(f"unreadable rows: {error}") from None

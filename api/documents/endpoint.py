@@ -41,7 +41,7 @@ from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import DocumentQuery, read_query
 from api.documents.unknown_symbols import ListedSymbols, judge_absent
 from api.documents.validators import entity_tag, etag_matches, read_date
-from api.formats import CONTENT_TYPES, Format, accepted_format
+from api.formats import CONTENT_TYPES, TABLES, Format, accepted_format
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from cache_manager import DocumentMeta
 from documents.names import DOCUMENTS
@@ -50,8 +50,6 @@ from timing.clock import now_ms
 
 PREFIX: Final = "/cache/"
 ROUTE: Final = "/cache/{name}"
-# The formats with an address of their own, /cache/<name>.<format>.
-TABLES: Final = (Format.ARROW, Format.PARQUET, Format.CSV)
 _OFFERED: Final = (Format.JSON, *TABLES)
 READING: Final = frozenset(("GET", "HEAD"))
 # The cache of parsed requests: its entries, and the bytes of the longest one.

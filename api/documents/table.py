@@ -53,7 +53,7 @@ class DocumentTable:
             self._exchanges.column(first, rows.counts),
             self._symbols.column(first, rows.counts),
             times(rows.times),
-            *(numbers(column) for column in rows.values.T),
+            *(numbers(column) for column in rows.values),
         ]
         if self._last_closed_ms is not None:
             columns.append(Array.from_numpy(rows.times <= self._last_closed_ms))
