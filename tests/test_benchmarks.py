@@ -120,6 +120,12 @@ EXPECTED: Final = {
         "memory of the API",
         "longest block",
     ],
+    "columns": [
+        "20 x 50 as Arrow: size",
+        "20 x 50 as Arrow: a client's CPU until it has columns",
+        "20 x 50 as Arrow: CPU to make it",
+        "20 x 50 as Arrow: the longest wait of the event loop meanwhile",
+    ],
     "publishing": [
         "CPU of publishing a document in which one row of each market is new",
         "CPU of the first ?symbol=",

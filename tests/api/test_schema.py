@@ -54,7 +54,9 @@ VALUES: Final = """
 
 [[operations]]
 include-path-regex = "^/(cache/|coins$|api/history/(holes|backfill)$)"
-checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "404", "409", "416", "422", "5xx"]
+checks.positive_data_acceptance.expected-statuses = [
+    "2xx", "401", "404", "409", "416", "422", "5xx"
+]
 checks.negative_data_rejection.expected-statuses = ["400", "404", "405", "413", "415", "422", "5xx"]
 
 [[operations]]
