@@ -16,6 +16,7 @@ from perpcache_client.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from perpcache_client.questions import Questions
 
 BUSY = Reply(503, {}, b'{"detail": "no answer in time"}')
 GOOD = Reply(200, {}, b'{"a": 1}')
@@ -40,6 +41,14 @@ def run(
     """What the question ends with, an error or an answer, and the pauses that it made."""
     clock = Time()
     steps: Steps[Any] = Asker(timeout_s, clock, lambda: dice).ask(Request("/a"), Reply.json)
+    return drive(steps, clock, answers, took_s)[:2]
+
+
+def drive(
+    steps: Steps[Any], clock: Time, answers: Sequence[Reply | Broken], took_s: float = 0.0
+) -> tuple[Any, list[float], list[str]]:
+    """The same of any question, and the paths that it asked."""
+    paths: list[str] = []
     pauses: list[float] = []
     left = list(answers)
     result: Any = None
@@ -50,7 +59,8 @@ def run(
             result = failure = None
             match step:
                 case Send():
-                    assert step.deadline_s == 1000.0 + timeout_s
+                    assert step.deadline_s > clock.s
+                    paths.append(step.request.path)
                     clock.s += took_s
                     result = left.pop(0) if len(left) > 1 else left[0]
                     if isinstance(result, Broken):
@@ -66,9 +76,9 @@ def run(
                 case _:
                     raise AssertionError(step)
     except StopIteration as done:
-        return done.value, pauses
+        return done.value, pauses, paths
     except PerpcacheError as error:
-        return error, pauses
+        return error, pauses, paths
 
 
 def test_pauses_double_up_to_a_bound_until_there_is_an_answer() -> None:
@@ -143,3 +153,24 @@ def test_each_status_has_its_error(status: int, kind: type[PerpcacheError]) -> N
 def test_any_body_of_an_error_is_survived(body: bytes) -> None:
     error, _ = run([Reply(422, {}, body)])
     assert type(error) is InvalidRequest
+
+
+def test_a_service_without_arrow_is_asked_for_it_again_after_ten_minutes() -> None:
+    """It may have been updated; one that was, and went back, is read as well."""
+    detail = b'{"detail":[{"type":"enum","loc":["path","name"],"msg":"must be one of 4h"}]}'
+    old, same = Reply(422, {}, detail), Reply(304, {})
+    clock = Time()
+    questions = Questions(Asker(60.0, clock))
+
+    def asked(*answers: Reply) -> list[str]:
+        table, _, paths = drive(questions.table("4h", ()), clock, answers)
+        assert table is None
+        return paths
+
+    assert asked(old, same) == ["/cache/4h.arrow", "/cache/4h"]
+    clock.s += 599.0
+    assert asked(same) == ["/cache/4h"]
+    clock.s += 2.0
+    assert asked(same) == ["/cache/4h.arrow"]
+    assert asked(old, same) == ["/cache/4h.arrow", "/cache/4h"]
+    assert asked(same) == ["/cache/4h"]
