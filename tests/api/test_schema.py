@@ -55,7 +55,7 @@ VALUES: Final = """
 [[operations]]
 include-path-regex = "^/(cache/|coins$|api/history/(holes|backfill)$)"
 checks.positive_data_acceptance.expected-statuses = [
-    "2xx", "401", "404", "409", "416", "422", "5xx"
+    "2xx", "304", "401", "404", "409", "416", "422", "5xx"
 ]
 checks.negative_data_rejection.expected-statuses = ["400", "404", "405", "413", "415", "422", "5xx"]
 
