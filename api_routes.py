@@ -76,6 +76,11 @@ __all__ = ["Api", "create_app"]
 VERSION: Final = read_version()
 _SUMMARY: Final = "Every Binance and Bybit perpetual: candles, open interest and funding"
 
+_FACADE: Final = (
+    " What bots ask an exchange for is answered at `GET /{exchange}/…`, with its own paths and"
+    " parameters and in its own form (docs/facade.md)."
+)
+
 Connect = Callable[[], AbstractAsyncContextManager[Parts]]
 
 
@@ -161,7 +166,8 @@ class Api(FastAPI):
             version=VERSION,
             summary=_SUMMARY,
             description="`POST /get-market-data` queues a refresh, `GET /jobs/{id}` follows it, "
-            "`GET /cache/{name}` reads the result. Times are UTC milliseconds.",
+            "`GET /cache/{name}` reads the result. Times are UTC milliseconds."
+            + (_FACADE if settings.facade else ""),
             docs_url=None,
             redoc_url=None,
             openapi_url="/openapi.json",

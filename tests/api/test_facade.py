@@ -408,6 +408,12 @@ async def test_without_the_store_it_is_asked_all_the_same(
     assert headers["x-perpcache"] == "pass; age=0"
 
 
+async def test_the_schema_speaks_of_it(api: ServedApi, native_api: ServedApi) -> None:
+    for each, speaks in ((api, True), (native_api, False)):
+        schema = orjson.loads((await get(each, "/openapi.json"))[2])
+        assert ("docs/facade.md" in schema["info"]["description"]) is speaks
+
+
 async def test_what_is_asked_is_counted(api: ServedApi, simulator: Simulator) -> None:
     for path in (LISTS[0], LISTS[0], "/fapi/v1/nothing"):
         await get(api, ours(path))
