@@ -83,6 +83,11 @@ async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> No
 
 
 EXPECTED: Final = {
+    "facade": [
+        "Binance candles from the cache",
+        "Bybit candles from the cache",
+        "requests to the exchange per question, 50 clients ask 40 at once",
+    ],
     "providers": [
         "CPU of a chain over the bare HTTP call",
         "CPU of a question for which a provider is asked",
