@@ -57,7 +57,7 @@ async def show_the_providers(
         await post(simulated, "/sim/providers/faults", json=_DOWN)
     price = await _told(client, "/api/prices/eth")
     table.add_row("price of eth *", _price(price), *_whose(price))
-    for at, story in enumerate((await _told(client, f"/api/news?limit={_STORIES}"))["news"], 1):
+    for at, story in enumerate(await _stories(client), 1):
         title = Text(story["title"])
         title.truncate(_WIDEST, overflow="ellipsis")
         table.add_row(f"news {at}", title, *_whose(story))
@@ -72,6 +72,16 @@ async def show_the_providers(
         "`python main.py providers list` shows all sources.",
         highlight=False,
     )
+
+
+async def _stories(client: aiohttp.ClientSession) -> list[Any]:
+    """The newest stories; where few feeds have answered yet, asked for again."""
+    deadline_s = time.monotonic() + _TOLD_S
+    while True:
+        told: list[Any] = (await _told(client, f"/api/news?limit={_STORIES}"))["news"]
+        if len(told) == _STORIES or time.monotonic() > deadline_s:
+            return told
+        await asyncio.sleep(_LOOK_S)
 
 
 async def _told(client: aiohttp.ClientSession, path: str) -> Any:
