@@ -19,14 +19,16 @@ from venues.venue import Limit
 _MILLION: Final = 1_000_000
 # KEYS: the counter's slots, those of what was taken here, the exchange's pause. ARGV: quantity,
 # slot ms, slots in a window, parts of a slot, weight (0: only look), share in millionths, what is
-# used as far as the caller knows.
-# Reply: 1 if there is room, ms after which to ask again, ms of pause left, its cause, what is used.
+# used as far as the caller knows, the part of the share that may be used, in millionths.
+# Reply: 1 if there is room, ms after which to ask again, ms of pause left, its cause, what is used,
+# and the share of what is left.
 # It begins with a write that a full store allows, as those of shared_budgets.py do.
 _TAKE: Final = (
     """
 local quantity, slot_ms, slots, parts =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local weight, share, known = tonumber(ARGV[5]), tonumber(ARGV[6]) / 1000000, tonumber(ARGV[7])
+local part = tonumber(ARGV[8]) / 1000000
 """
     + SLOTS_OF_NOW
     + """
@@ -47,17 +49,19 @@ if type(redis.pcall('HDEL', KEYS[2], '')) == 'table' then redis.call('DEL', KEYS
 local used = math.max(sum(KEYS[1]), known)
 local paused = redis.call('PTTL', KEYS[3])
 local cause = paused > 0 and redis.pcall('GET', KEYS[3])
-if type(cause) == 'string' then return {0, 0, paused, cause, used} end
+if type(cause) == 'string' then return {0, 0, paused, cause, used, 0} end
 local ours, soonest = sum(KEYS[2])
 local left = math.max(0, quantity - math.max(0, used - ours))
-if ours + weight > share * left then
-  return {0, math.ceil(math.max(1, (soonest or now + slot_ms) - now)), 0, '', used}
+local allowance = share * left
+if ours + weight > part * allowance then
+  local wait_ms = math.ceil(math.max(1, (soonest or now + slot_ms) - now))
+  return {0, wait_ms, 0, '', used, math.floor(allowance)}
 end
 if weight > 0 then
   redis.call('HINCRBY', KEYS[2], slot, weight)
   redis.call('PEXPIRE', KEYS[2], longest + slot_ms)
 end
-return {1, 0, 0, '', used}
+return {1, 0, 0, '', used, math.floor(allowance)}
 """
 )
 
@@ -65,13 +69,14 @@ return {1, 0, 0, '', used}
 @dataclass(frozen=True, slots=True)
 class Room:
     """Whether there is room; else after how long to ask again, or how long the exchange pauses and
-    why. `used`: of the whole budget, by all."""
+    why. `used`: of the whole budget, by all. `allowance`: what may be taken here in a window."""
 
     is_free: bool
     wait_s: float
     paused_s: float
     cause: str
     used: int
+    allowance: int
 
 
 class LeftOver:
@@ -91,20 +96,23 @@ class LeftOver:
         quantity: int,
         weight: int,
         known: int,
+        part: float = 1.0,
     ) -> Room:
         """Room for a request of `weight`; of 0: only what is used. `quantity`: of the budget,
-        `known`: how much of it is used as far as this process knows. Raises StoreUnavailable."""
+        `known`: how much of it is used as far as this process knows, `part`: how much of what may
+        be taken here this request may use, with what was taken. Raises StoreUnavailable."""
         egress_id = self._egress_ids[exchange]
         budget = f"budget:{egress_id}:{exchange}:{counter}"
         slot_ms = round(limit.window_s * 1000 / SLOTS)
         parts = max(1, math.ceil(slot_ms / 1000 / LONGEST_SLOT_S))
         share = round(self._share * _MILLION)
-        free, wait_ms, paused_ms, cause, used = await self._take.run(
+        free, wait_ms, paused_ms, cause, used, allowance = await self._take.run(
             [budget, f"{budget}:left_over", pause_key(egress_id, exchange)],
-            [quantity, slot_ms, SLOTS, parts, weight, share, known],
+            [quantity, slot_ms, SLOTS, parts, weight, share, known, round(part * _MILLION)],
             reply=elements(
-                whole_number(0, 1), whole_number(), whole_number(), text, whole_number()
+                *(whole_number(0, 1), whole_number(), whole_number(), text),
+                *(whole_number(), whole_number()),
             ),
         )
         words = cause.decode(errors="replace")
-        return Room(free == 1, wait_ms / 1000, paused_ms / 1000, words, used)
+        return Room(free == 1, wait_ms / 1000, paused_ms / 1000, words, used, allowance)

@@ -24,6 +24,7 @@ from budgets.rate_limits import ExchangeLimits
 from facade.question import Question
 from facade.shared_answers import Given, Kept, Ours, SharedAnswers
 from facade.shares import NoRoom, Paused, Shares, Turn
+from facade.takings import Takings
 from logging_setup import ThrottledLog
 from market.markets import Exchange
 from metrics.facade import FacadeMetrics
@@ -303,20 +304,22 @@ class Passing:
     def _shares_of(self, exchange: Exchange, counter: str) -> Shares:
         key = exchange, counter
         if key not in self._shares:
-            self._shares[key] = Shares(partial(self._room, exchange, counter))
+            window_s = self._limits(exchange).budgets[counter].limit.window_s
+            takings = Takings(window_s, self._processes)
+            self._shares[key] = Shares(partial(self._room, exchange, counter), takings)
         return self._shares[key]
 
-    async def _room(self, exchange: Exchange, counter: str, weight: int) -> Room:
+    async def _room(self, exchange: Exchange, counter: str, weight: int, part: float = 1.0) -> Room:
         limits = self._limits(exchange)
         budget = limits.budgets[counter]
         known = limits.used(counter)
         try:
             room = await self._left_over.take(
-                exchange, counter, budget.limit, budget.quantity, weight, known
+                exchange, counter, budget.limit, budget.quantity, weight, known, part
             )
         except StoreUnavailable:
             self._is_alone = True  # it keeps to its own part (ExchangeLimits.admit)
-            return Room(True, 0.0, 0.0, "", known)
+            return Room(True, 0.0, 0.0, "", known, budget.quantity)
         self._is_alone = False
         if room.paused_s > 0:
             limits.extend_pause(room.paused_s, room.cause)

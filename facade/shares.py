@@ -1,7 +1,8 @@
 """Shares: who may be asked for next, of many clients' waiting questions; the one who had least.
 
 Each client's questions are numbered in the weight that it was given (start-time fair queueing): a
-client with a hundred of them waits for its own, not others for it.
+client with a hundred of them waits for its own, not others for it. Who had its part of the limit
+lately (takings.py) leaves the rest to those who had less.
 """
 
 import asyncio
@@ -13,13 +14,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from budgets.left_over import Room
+from facade.takings import OF_WHO_HAD_ITS_PART, Takings
 
 MOST_WAITING: Final = 1_000
 MOST_OF_CLIENT: Final = 100
 _RECHECK_S: Final = 0.5  # how soon a question that waits notices room
 _LEAST_S: Final = 0.02
 
-Take = Callable[[int], Awaitable[Room]]
+# From a weight, and the part of what may be taken that this request may use, with what is taken.
+Take = Callable[[int, float], Awaitable[Room]]
 
 
 class NoRoom(Exception):
@@ -51,10 +54,13 @@ class Turn:
 
 
 class Shares:
-    """The waiting questions of one limit of one exchange. `take(weight)` asks for room."""
+    """The waiting questions of one limit of one exchange. `take` asks for room, `takings` are those
+    of this limit."""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, take: Take, takings: Takings) -> None:
         self._take = take
+        self._takings = takings
+        self._allowance: int | None = None  # what all may take, as it was told last
         self._waiting: list[tuple[float, int, Turn]] = []
         self._had: dict[str, float] = {}  # where each client's next question stands
         self._reached = 0.0
@@ -121,29 +127,57 @@ class Shares:
     async def _serve(self) -> None:
         try:
             while self._waiting:
-                begins, _, turn = self._waiting[0]
-                if not turn.done.done():
-                    await self._try(begins, turn)
-                if turn.done.done():
-                    self._drop_done()
+                await self._look()
+                self._drop_done()
         finally:
             self._serving = None
 
-    async def _try(self, begins: float, turn: Turn) -> None:
-        room = await self._take(turn.weight)
+    async def _look(self) -> None:
+        """Gives the first question room; where its clients had their part and there is none, the
+        first of those who had less."""
+        begins, _, first = self._waiting[0]
+        if first.done.done():
+            return
+        tries = [(first, 1.0)]
+        if self._had_theirs(first):
+            others = (
+                entry
+                for entry in self._waiting
+                if not entry[2].done.done() and not self._had_theirs(entry[2])
+            )
+            next_of_others = min(others, default=None)
+            tries = [(first, OF_WHO_HAD_ITS_PART)]
+            tries += [(next_of_others[2], 1.0)] if next_of_others is not None else []
+        for turn, part in tries:
+            if await self._try(turn, part):
+                self._reached = max(self._reached, begins)
+                return
+        if not any(turn.done.done() for turn, _ in tries):
+            await asyncio.sleep(min(self._retry_s, _RECHECK_S))
+
+    def _had_theirs(self, turn: Turn) -> bool:
+        if self._allowance is None:
+            return False
+        return self._takings.have_had_theirs(turn.clients, self._of_client, self._allowance)
+
+    async def _try(self, turn: Turn, part: float) -> bool:
+        """Whether there was room for it."""
+        clients = tuple(turn.clients)
+        room = await self._take(turn.weight, part)
         if room.paused_s > 0:
             for _, _, each in self._waiting:
                 _fail(each, Paused(room.cause, room.paused_s))
-        elif room.is_free:
-            self._reached = begins
+            return False
+        self._allowance = room.allowance
+        if room.is_free:
+            self._takings.took(clients, turn.weight)
             if not turn.done.done():
                 turn.done.set_result(None)
-        else:
-            self._retry_s = max(_LEAST_S, room.wait_s)
-            if asyncio.get_running_loop().time() + self._retry_s > turn.ends:
-                _fail(turn, NoRoom("no room in time", self._retry_s))
-                return
-            await asyncio.sleep(min(self._retry_s, _RECHECK_S))
+            return True
+        self._retry_s = max(_LEAST_S, room.wait_s)
+        if asyncio.get_running_loop().time() + self._retry_s > turn.ends:
+            _fail(turn, NoRoom("no room in time", self._retry_s))
+        return False
 
     def _drop_done(self) -> None:
         while self._waiting and self._waiting[0][2].done.done():

@@ -304,7 +304,8 @@ async def test_the_limits_of_all_behind_the_address_are_told(
 
 
 async def test_collection_comes_first(api: ServedApi, simulator: Simulator) -> None:
-    """Of 2160 of weight the collector has 2000: 48 are left for what is passed through."""
+    """Of 2160 of weight the collector has 2000: 48 are left for what is passed through, 36 of them
+    for one client."""
     collector = SharedBudgets(api.store, "default", SystemClock())
     limit = VENUES[Exchange("binance")].limits["weight"]
     await collector.take(Exchange("binance"), "weight", limit, 2160, 2000, 2000)
@@ -315,7 +316,7 @@ async def test_collection_comes_first(api: ServedApi, simulator: Simulator) -> N
     statuses = [status for status, _, _ in answers]
     passed = statuses.count(200)
     assert statuses == [200] * passed + [429] * (30 - passed)
-    assert 12 <= passed <= 24  # what this process holds of the budget unused is not left, too
+    assert 9 <= passed <= 18  # what this process holds of the budget unused is not left, too
     _, headers, body = answers[-1]
     assert 1 <= int(headers["retry-after"]) <= 66
     assert orjson.loads(body)["code"] == -1003

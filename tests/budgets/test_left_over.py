@@ -30,9 +30,9 @@ class Parts:
         taken = await self.collector.take(BINANCE, "weight", LIMIT, QUANTITY, 1, weight)
         return taken.room
 
-    async def ask(self, weight: int, known: int = 0) -> Room:
+    async def ask(self, weight: int, known: int = 0, part: float = 1.0) -> Room:
         """Takes room as the facade does: of the left-over, and then of the budget."""
-        room = await self.left_over.take(BINANCE, "weight", LIMIT, QUANTITY, weight, known)
+        room = await self.left_over.take(BINANCE, "weight", LIMIT, QUANTITY, weight, known, part)
         if room.is_free and weight:
             assert await self.collect(weight) == weight
         return room
@@ -79,6 +79,16 @@ async def test_what_an_exchange_reports_counts_too(parts: Parts) -> None:
     while (await parts.ask(10, known=1160 + 10 * count)).is_free:
         count += 1
     assert count == 30
+
+
+async def test_a_part_of_it_may_be_kept_for_others(parts: Parts) -> None:
+    """Of 648 three quarters are 486."""
+    count = 0
+    while (room := await parts.ask(10, part=0.75)).is_free:
+        count += 1
+        assert room.allowance == 648
+    assert (count, room.allowance) == (48, 648)
+    assert await parts.fill(10) == 16
 
 
 async def test_a_pause_is_told(parts: Parts) -> None:
