@@ -85,6 +85,18 @@ class Budget:
             return max(ANSWER_SOON_S, weight * self._spacing_s / share)
         return 0.0
 
+    def share_free_in(self, now: float, weight: int, share: float) -> float:
+        """Seconds until the share has room for such a request, at the soonest; 0: it has."""
+        self.used(now)
+        excess = self._shared_weight + weight - self.quantity * share
+        if not self._shared_weight or excess <= 0:
+            return 0.0
+        for free_at, held, shared in self._held:
+            excess -= held if shared else 0
+            if excess <= 0:
+                return free_at - now
+        return self.limit.window_s  # those under way hold theirs for so long after their answers
+
     def take(self, now: float, weight: int, share: float | None = None) -> Ticket:
         """Admits a request; call it only when `delay` was 0, and `share_delay` for a share."""
         if share is not None:

@@ -90,6 +90,17 @@ class ExchangeLimits:
                     )
                 await self._clock.sleep(min(delay_s, _RECHECK_S))
 
+    def wait_s(self, request: Request, share: float) -> float:
+        """How long `admit` would wait, as far as this process knows; 0: not at all."""
+        now, budget = self._clock.monotonic_s(), self.budgets[request.counter]
+        return max(
+            0.0,
+            self._paused_until - now,
+            self.pace.delay(now),
+            budget.delay(now, request.weight),
+            budget.share_free_in(now, request.weight, share),
+        )
+
     def answered(
         self,
         request: Request,

@@ -20,7 +20,8 @@ import structlog
 from budgets.exchange_client import ExchangeClient, Told
 from budgets.headers import answered_at_ms, exchange_time_ms, retry_after_s
 from budgets.left_over import LeftOver, Room
-from budgets.rate_limits import ExchangeLimits
+from budgets.rate_limits import LONGEST_PAUSE_S, ExchangeLimits
+from budgets.request_counts import RequestCounts
 from facade.question import Question
 from facade.shared_answers import Given, Kept, Ours, SharedAnswers
 from facade.shares import NoRoom, Paused, Shares, Turn
@@ -30,6 +31,7 @@ from market.markets import Exchange
 from metrics.facade import FacadeMetrics
 from stores.hot.store import StoreUnavailable
 from texts.hidden_addresses import without_ips
+from venues import VENUES
 from venues.errors import (
     BadPayload,
     BadRequest,
@@ -143,6 +145,7 @@ class Passing:
         self._now_ms = now_ms
         self._heard = heard
         self._dated = dated
+        self._banned_until: dict[Exchange, float] = {}  # monotonic seconds
         self._flights: dict[str, _Flight] = {}
         self._kept = _Remembered()
         self._shares: dict[tuple[Exchange, str], Shares] = {}
@@ -226,14 +229,17 @@ class Passing:
         exchange, path = question.exchange, question.path
         weight = path.weight(question.query)
         request = Request(exchange, Endpoint.OTHER, question.target, path.counter, weight)
-        await self._await_room(name, request, clients)
+        share = self._share / (self._processes if self._is_alone else 1)
+        await self._await_room(name, request, clients, share)
         asked_at = time.monotonic()
+        counts = RequestCounts(metrics=self._client.counts.metrics)
         try:
             async with asyncio.timeout(_ASK_S):
-                share = self._share / (self._processes if self._is_alone else 1)
-                told = await self._client.ask(request, self._client.counts, share)
+                told = await self._client.ask(request, counts, share)
         except TimeoutError:
-            raise Failed(504, "the exchange was not asked in time", "late") from None
+            if not counts.requests:
+                raise self._not_admitted(request, share) from None
+            raise Failed(504, "the exchange did not answer in time", "late") from None
         except ExchangeError as error:
             self._metrics.upstream(exchange, "error")
             throttled.warning(
@@ -243,7 +249,7 @@ class Passing:
                 cause=error.cause,
                 market=question.query.get("symbol"),
             )
-            raise _failed(error, self._client.clock.wall_ms()) from None
+            raise self._failed(error) from None
         self._metrics.upstream(exchange, str(told.status))
         if (date_ms := answered_at_ms(told.headers)) is not None:
             self._dated(exchange, date_ms)
@@ -254,33 +260,64 @@ class Passing:
         kept_s = _kept_s(question, told) if is_whole else 0.0
         return Passed(self._given(question, told, kept_s), asked_at, False)
 
-    async def _await_room(self, name: str, request: Request, clients: list[str]) -> None:
+    async def _await_room(
+        self, name: str, request: Request, clients: list[str], share: float
+    ) -> None:
+        """`share`: of the budget, for such requests of this process."""
         limits = self._limits(request.exchange)
         shares = self._shares_of(request.exchange, request.counter)
+        if limits.wait_s(request, share) > ROOM_S or limits.pause_left_s() > 0:
+            raise self._not_admitted(request, share)
         try:
-            if (left_s := limits.pause_left_s()) > 0:
-                raise Paused(limits.pause_cause, left_s)
             turn = shares.turn(clients, request.weight)
             if (flight := self._flights.get(name)) is not None:
                 flight.turn = turn
             await shares.room(turn, ROOM_S)
         except Paused as paused:
-            raise _paused(str(paused), paused.retry_s) from None
+            raise self._paused(request.exchange, str(paused), paused.retry_s) from None
         except NoRoom as error:
-            raise Failed(
-                429,
-                f"what is left of the limits for requests passed through is used up ({error}): "
-                f"try again in {math.ceil(error.retry_s)} s",
-                "no budget",
-                math.ceil(error.retry_s),
-            ) from None
+            raise _no_room(str(error), error.retry_s) from None
+
+    def _not_admitted(self, request: Request, share: float) -> Failed:
+        """The limits that this process keeps leave no room for the request."""
+        limits = self._limits(request.exchange)
+        if (left_s := limits.pause_left_s()) > 0:
+            return self._paused(request.exchange, limits.pause_cause, left_s)
+        return _no_room("no room in time", max(1.0, limits.wait_s(request, share)))
+
+    def _failed(self, error: ExchangeError) -> Failed:
+        if isinstance(error, RateLimited | Banned):
+            left_s = max(1.0, (error.until_ms - self._client.clock.wall_ms()) / 1000)
+            is_ban = isinstance(error, Banned)
+            return self._paused(error.exchange, error.cause, left_s, is_ban=is_ban)
+        if isinstance(error, SourceDown):
+            status = 504 if error.is_late else 502
+            return Failed(status, error.cause, "source down")
+        if isinstance(error, BadPayload):
+            return Failed(502, error.cause, "source down")
+        return Failed(503, error.cause, "source down")
+
+    def _paused(
+        self, exchange: Exchange, cause: str, left_s: float, *, is_ban: bool = False
+    ) -> Failed:
+        """A ban is told as one until it ends, also where others behind this address got it: those
+        are known by their words, or as they are longer than any limit's pause."""
+        now, words = time.monotonic(), VENUES[exchange].banned_until
+        is_ban = is_ban or left_s > LONGEST_PAUSE_S or now < self._banned_until.get(exchange, 0.0)
+        if is_ban or (words is not None and words.search(cause.lower())):
+            self._banned_until[exchange] = now + left_s
+            status = 418
+        else:
+            status = 429
+        cause = f"{cause} (the exchange is asked nothing from here for {math.ceil(left_s)} s)"
+        return Failed(status, cause, "paused", math.ceil(left_s))
 
     def _given(self, question: Question, told: Told, kept_s: float) -> Given:
         """The answer as it came; a ban or a limit in words of ours, without our address."""
         refusal = told.refusal
         now_ms = self._client.clock.wall_ms()
         if isinstance(refusal, RateLimited | Banned):
-            raise _failed(refusal, now_ms)
+            raise self._failed(refusal)
         content_type = told.headers.get("Content-Type", "application/json")
         if not content_type.isprintable() or not content_type.isascii():
             content_type = "application/octet-stream"
@@ -362,23 +399,11 @@ def _without_ips(body: bytes) -> bytes:
     return without_ips(body.decode("latin-1")).encode("latin-1")
 
 
-def _failed(error: ExchangeError, now_ms: int) -> Failed:
-    if isinstance(error, RateLimited | Banned):
-        left_s = max(1.0, (error.until_ms - now_ms) / 1000)
-        return _paused(error.cause, left_s, is_ban=isinstance(error, Banned))
-    if isinstance(error, SourceDown):
-        status = 504 if error.is_late else 502
-        return Failed(status, error.cause, "source down")
-    if isinstance(error, BadPayload):
-        return Failed(502, error.cause, "source down")
-    return Failed(503, error.cause, "source down")
-
-
-def _paused(cause: str, left_s: float, *, is_ban: bool | None = None) -> Failed:
-    is_ban = left_s > 60 if is_ban is None else is_ban
+def _no_room(cause: str, retry_s: float) -> Failed:
     return Failed(
-        418 if is_ban else 429,
-        f"{cause} (the exchange is asked nothing from here for {math.ceil(left_s)} s)",
-        "paused",
-        math.ceil(left_s),
+        429,
+        f"what is left of the limits for requests passed through is used up ({cause}): "
+        f"try again in {math.ceil(retry_s)} s",
+        "no budget",
+        math.ceil(retry_s),
     )

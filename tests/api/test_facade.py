@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -352,6 +353,68 @@ async def test_a_ban_that_comes_is_told_without_our_address_and_ends_the_asking(
         assert int(headers["retry-after"]) > 60
         assert b"127.0.0.1" not in body
     assert simulator.stats()["requests"]["binance"] == {"klines": {"418": 1}}
+
+
+async def test_a_short_ban_is_told_to_others_as_to_the_first(
+    start_api: StartApi, redis_url: str
+) -> None:
+    """The exchange says with its status alone that it is one."""
+    asked_for: list[bytes] = []
+    body = b'{"code":-1003,"msg":"Too much."}'
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked_for.append(await reader.readuntil(b"\r\n\r\n"))
+        head = b"HTTP/1.1 418 I'm a teapot\r\nRetry-After: 30\r\nContent-Length: %d" % len(body)
+        writer.write(head + b"\r\n\r\n" + body)
+        await writer.drain()
+
+    async with serving(answer) as port:
+        base = {"binance_base_url": f"http://127.0.0.1:{port}"}
+        api = await start_api(redis_url=redis_url, facade="on", exchanges="binance", **base)
+        for path in (KLINES, DEPTH, DEPTH):
+            status, headers, told = await get(api, ours(path))
+            assert (status, orjson.loads(told)["code"]) == (418, -1003)
+            assert 1 <= int(headers["retry-after"]) <= 30
+    assert len(asked_for) == 1
+
+
+async def test_a_short_ban_of_another_process_is_known_by_its_words(
+    start_api: StartApi, redis_url: str, simulator: Simulator
+) -> None:
+    one, other = [await start_api(**settings_of(simulator, redis_url)) for _ in range(2)]
+    fault = {"kind": "status", "status": 418, "endpoint": "klines", "ban_s": 30}
+    simulator.post("/sim/faults", fault)
+    for api in (one, other):
+        assert (await get(api, ours(KLINES)))[0] == 418
+    assert simulator.stats()["requests"]["binance"] == {"klines": {"418": 1}}
+
+
+async def test_a_pause_that_is_no_ban_is_told_as_a_limit(
+    api: ServedApi, simulator: Simulator
+) -> None:
+    fault = {"kind": "status", "status": 429, "endpoint": "klines", "retry_after": 30}
+    simulator.post("/sim/faults", fault)
+    for path in (KLINES, DEPTH):
+        assert (await get(api, ours(path)))[0] == 429
+
+
+async def test_it_is_told_at_once_where_this_process_has_no_room_though_the_store_knows_of_none(
+    api: ServedApi, simulator: Simulator
+) -> None:
+    """The store loses what was used: 648 of 2160 in this minute, each of them 10."""
+    paths = iter(f"/binance/fapi/v1/klines?symbol=BTCUSDT&limit={n}" for n in range(1001, 1200))
+    statuses = []
+    for _ in range(2):
+        for path in islice(paths, 45):
+            statuses.append((await get(api, f"{path}&interval=1h"))[0])
+        await api.store.execute("FLUSHALL")
+    assert statuses == [200] * 64 + [429] * 26
+    before = asked(simulator)
+    status, headers, body = await get(api, f"{next(paths)}&interval=1h")
+    assert (status, asked(simulator)) == (429, before)
+    assert 1 <= int(headers["retry-after"]) <= 60
+    assert orjson.loads(body)["code"] == -1003
+    assert "passed through is used up" in orjson.loads(body)["msg"]
 
 
 # What an exchange may do wrong.

@@ -56,6 +56,21 @@ def test_no_window_holds_more_than_the_budget_nor_more_than_the_share_of_those_t
     assert _most_in_any_window(shared, window_s) <= max(share * budget.quantity, 3)
 
 
+def test_how_long_a_share_has_no_room_is_told_by_what_it_holds() -> None:
+    """540 of 1080 in a window of 60 s."""
+    budget = Budget(Limit(1200, 60.0), 0.9)
+    held = [(budget.take(at, 180, 0.5), at) for at in (100.0, 110.0, 120.0)]
+    assert budget.share_free_in(121.0, 1, 0.5) == 60.0  # none was answered
+    assert budget.share_free_in(121.0, 1, 0.6) == 0.0
+    for ticket, at in held:
+        budget.give_back(at + 1, ticket)
+    assert budget.share_free_in(121.0, 1, 0.5) == 101 + 60 - 121
+    assert budget.share_free_in(121.0, 181, 0.5) == 111 + 60 - 121
+    budget.take(121.0, 300)  # of no share
+    assert budget.share_free_in(161.0, 180, 0.5) == 0.0
+    assert budget.share_free_in(161.0, 181, 0.5) == 10.0
+
+
 def test_collections_every_five_minutes_are_as_fast_as_without_them() -> None:
     """450 markets on Binance: half of the budget is theirs."""
     for beside in (False, True):
