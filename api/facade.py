@@ -26,6 +26,7 @@ from api.bytes_in_flight import NOT_COUNTED, BytesInFlight, TooManyBytes
 from api.cors import Cors, origin_of
 from api.tokens import Tokens
 from facade.answers import CachedAnswer, CachedAnswers
+from facade.asked_times import AskedTimes
 from facade.exchanges import FACADES
 from facade.limit_headers import LimitHeaders
 from facade.passing import Failed, Passing
@@ -60,6 +61,7 @@ class FacadeEndpoint:
         answers: CachedAnswers,
         passing: Passing,
         limits: LimitHeaders,
+        times: AskedTimes,
         *,
         tokens: Tokens,
         metrics: ApiMetrics,
@@ -71,6 +73,7 @@ class FacadeEndpoint:
         self._answers = answers
         self._passing = passing
         self._limits = limits
+        self._times = times
         self._tokens = tokens
         self._metrics = metrics
         self._counts = counts
@@ -121,6 +124,7 @@ class FacadeEndpoint:
             now_ms = self._answers.now_ms(exchange)
             cached = await self._cached(question, now_ms)
             if cached is not None:
+                self._times.needed(exchange)
                 told = b"hit; age=%d" % max(0.0, cached.age_s)
                 return self._told(scope, question, 200, _JSON, cached.body, told), "hit"
         passed = await self._passing.ask(question, self._in_flight.client(scope))

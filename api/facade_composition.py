@@ -13,6 +13,7 @@ from api.tokens import Tokens
 from budgets.left_over import LeftOver
 from budgets.proxies import egress_id_of
 from config import Settings
+from facade.asked_times import AskedTimes
 from facade.limit_headers import LimitHeaders
 from facade.passing import Passing
 from facade.question import Question
@@ -55,11 +56,13 @@ async def open_facade(
             dated=answers.dated,
         )
         limits = LimitHeaders(passing, answers, store.kind)
+        times = AskedTimes(passing, answers.knows_time)
         try:
             yield FacadeEndpoint(
                 answers,
                 passing,
                 limits,
+                times,
                 tokens=tokens,
                 metrics=metrics,
                 counts=counts,
@@ -69,4 +72,5 @@ async def open_facade(
             )
         finally:
             await limits.aclose()
+            await times.aclose()
             await passing.aclose()

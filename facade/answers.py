@@ -24,6 +24,10 @@ class CachedAnswers(Protocol):
         """The exchange's time, as it told it last; the host's where it has told none lately."""
         ...
 
+    def knows_time(self, exchange: Exchange) -> bool:
+        """Whether the exchange has told its time lately."""
+        ...
+
     async def answer(
         self, exchange: Exchange, path: PublicPath, query: Mapping[str, str], now_ms: int
     ) -> CachedAnswer | None:

@@ -90,6 +90,9 @@ class CacheAnswers:
     def now_ms(self, exchange: Exchange) -> int:
         return self._times.now_ms(exchange)
 
+    def knows_time(self, exchange: Exchange) -> bool:
+        return self._times.is_known(exchange)
+
     async def answer(
         self, exchange: Exchange, path: PublicPath, query: Mapping[str, str], now_ms: int
     ) -> CachedAnswer | None:
@@ -180,11 +183,16 @@ class CacheAnswers:
         self, venue: FacadeVenue, question: InterestQuestion, now_ms: int
     ) -> MadeAnswer | None:
         instants = asked_instants(question, now_ms)
-        if instants is None:
+        document = None if instants is None else await self._documents.newest(GLOBAL_FR)
+        if instants is None or document is None:
             return None
         until_ms = min(interest_until(question, instants, now_ms), _again(now_ms))
 
         async def make() -> MadeAnswer:
+            # The exchange refuses a contract that it has delisted, and its rows are kept on.
+            text = await document.market(venue.exchange, question.symbol)
+            if read_settlements(text, venue.exchange, question.symbol) is None:
+                return NO_ANSWER
             rows = await self._kept.read(
                 *(venue.exchange, Endpoint.OPEN_INTEREST, question.symbol),
                 *(instants[0], instants[-1]),
@@ -196,7 +204,10 @@ class CacheAnswers:
             body = venue.interest.told([row.text for row in found], question.symbol)
             return MadeAnswer(body, instants[-1], until_ms)
 
-        key = (venue.exchange, Endpoint.OPEN_INTEREST, question, instants, until_ms)
+        key = (
+            *(venue.exchange, Endpoint.OPEN_INTEREST),
+            *(document.version, question, instants, until_ms),
+        )
         return await self._made.get(key, make)
 
     async def _funding(

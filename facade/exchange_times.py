@@ -52,6 +52,10 @@ class ExchangeTimes:
         none lately."""
         return self.known(exchange)[0]
 
+    def is_known(self, exchange: Exchange) -> bool:
+        """Whether it has told its time lately, if only to the second."""
+        return self.known(exchange)[1] < HOST_BEHIND_MS
+
     def known(self, exchange: Exchange) -> tuple[int, int]:
         """`now_ms`, and how far the exchange's time may be ahead of it."""
         told_ms = self.told_ms(exchange)

@@ -6,7 +6,8 @@ from facade.history_questions import Settlements
 
 
 def read_settlements(document: bytes, exchange: str, symbol: str) -> Settlements | None:
-    """Of a document that was filtered to this market; None if it has none, or lacks some."""
+    """The known settlements of a market, of a document that was filtered to it; None where the
+    document lacks it, or some of it: the exchange may have delisted it."""
     found = orjson.loads(document)
     if found["missing"]:
         return None

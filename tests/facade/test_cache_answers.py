@@ -306,6 +306,7 @@ async def test_rows_that_passed_answer_other_questions(
     exchanges.post("/sim/clock", {"now": "2026-11-20T14:39:50Z"})
     async with bots(open_runner, exchanges) as asking:
         asking.now_ms = exchanges.get("/sim/clock")["now_ms"]
+        await asking.collect("discovery", "funding")
         _, body = asking.told(path, query)
         asking.answers.passed(BINANCE, path_of(BINANCE, path), query, body, asking.now_ms)
         await asking.hearing.flush()
@@ -347,6 +348,34 @@ async def test_a_market_that_is_carried_over_is_left_to_the_exchange(
         closed = query | {"endTime": str(asking.now_ms - HOUR_MS)}
         assert not await asking.ask(BINANCE, KLINES[BINANCE], closed)
         assert await asking.ask(BINANCE, KLINES[BINANCE], closed | {"symbol": "SOLUSDT"})
+
+
+@pytest.mark.parametrize("exchange", [BINANCE, BYBIT])
+async def test_kept_rows_of_a_delisted_contract_are_left_to_the_exchange(
+    open_runner: OpenRunner, exchanges: Simulator, exchange: Exchange
+) -> None:
+    async with bots(open_runner, exchanges) as asking:
+        await asking.collect("discovery", "funding", "collect:all", "fill")
+        symbol, other = (
+            each for each in symbols_of(exchanges, exchange) if each in ("BTCUSDT", "ETHUSDT")
+        )
+        between = (asking.now_ms - 10 * HOUR_MS, asking.now_ms - HOUR_MS)
+        asked = []
+        for path, period in ((INTEREST[exchange], "1h"), (FUNDING[exchange], "")):
+            query = {"category": "linear"} if exchange is BYBIT else {}
+            query |= dict(zip(PATHS[path][1:], map(str, between), strict=True))
+            query |= {PATHS[path][0]: period} if period else {}
+            asked.append((path, query))
+        for path, query in asked:
+            assert await asking.ask(exchange, path, query | {"symbol": symbol})
+        exchanges.post(
+            "/sim/faults", {"kind": "delist", "exchange": str(exchange), "symbol": symbol}
+        )
+        asking.pass_time(HOUR_MS)
+        await asking.collect("discovery", "funding")
+        for path, query in asked:
+            assert not await asking.ask(exchange, path, query | {"symbol": symbol})
+            assert await asking.ask(exchange, path, query | {"symbol": other})
 
 
 class HandSet:

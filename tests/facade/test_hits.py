@@ -80,9 +80,12 @@ async def test_what_was_collected_answers_bots(
 
 
 async def test_what_passed_through_one_process_is_answered_by_others(
-    start_api: StartApi, start_simulator: StartSimulator, redis_url: str
+    open_runner: OpenRunner, start_api: StartApi, start_simulator: StartSimulator, redis_url: str
 ) -> None:
     exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
+    async with open_runner(exchanges, facade="on") as runner:
+        for job in ("discovery", "funding"):
+            await runner.complete(job)
     addresses = {f"{each}_base_url": exchanges.base_url for each in ("binance", "bybit")}
     one, other = [await start_api(redis_url=redis_url, facade="on", **addresses) for _ in range(2)]
     for api in (one, other):
@@ -101,3 +104,36 @@ async def test_what_passed_through_one_process_is_answered_by_others(
     how, body = await asked(other, f"{path}50")
     assert (how, upstream(exchanges)) == ("hit", before)
     assert rows_of(body) == rows_of(exchanges.full("GET", f"{path}50")[2])
+
+
+async def test_a_process_that_passes_nothing_asks_for_the_exchanges_time(
+    open_runner: OpenRunner, start_api: StartApi, start_simulator: StartSimulator, redis_url: str
+) -> None:
+    """The host's clock is days off: candles of the past are answered all the same, then new ones,
+    too."""
+    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
+    async with open_runner(exchanges, facade="on", history_candles=100) as runner:
+        for job in ("discovery", "collect:all", "fill"):
+            await runner.complete(job)
+    addresses = {f"{each}_base_url": exchanges.base_url for each in ("binance", "bybit")}
+    api = await start_api(redis_url=redis_url, facade="on", **addresses)
+    newest_ms = NOW_MS - NOW_MS % HOUR_MS
+    bounds = f"startTime={newest_ms - 50 * HOUR_MS}&endTime={newest_ms - 10 * HOUR_MS}"
+    past = f"/fapi/v1/klines?symbol=BTCUSDT&interval=1h&{bounds}"
+    before = times_asked(exchanges)
+    assert (await asked(api, past))[0] == "hit"
+
+    async def is_known() -> bool:
+        return times_asked(exchanges) > before and (await asked(api, ASKED[0]))[0] == "hit"
+
+    await until(is_known)
+    counted = upstream(exchanges)
+    for _ in range(3):
+        assert (await asked(api, past))[0] == "hit"
+        assert (await asked(api, ASKED[0]))[0] == "hit"
+    assert upstream(exchanges) == counted
+    assert times_asked(exchanges) == before + 1
+
+
+def times_asked(exchanges: Simulator) -> int:
+    return int(exchanges.stats()["requests"]["binance"]["time"]["200"])
