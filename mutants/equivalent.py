@@ -94,7 +94,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
         "one longer timeframe at most is made of another"
     ),
     "data_collector/incremental.py PreviousDocuments.plan: \"holes\" => 'holesX' in"
-    ' whole = due or (holes and self._within_quota(market.exchange, "holes",'
+    ' whole = whole or (holes and self._within_quota(market.exchange, "holes",'
     " HOLES_PER_RUN))": ("a name that nobody sees"),
     "data_collector/incremental.py PreviousDocuments.plan: \"nulls\" => 'nullsX' in"
     ' again = nulls and self._within_quota(market.exchange, "nulls", NULLS_PER_RUN)': (

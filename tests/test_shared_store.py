@@ -70,7 +70,7 @@ async def test_two_services_on_one_redis_are_apart_and_heal_what_others_wrote(
         for prefix, exchange in (("a:", "binance"), ("{b}", "bybit")):
             owner = client.hgetall(f"{prefix}perpcache:owner")
             assert (owner[exchange], owner["EXCHANGES"]) == (simulator.base_url, exchange)
-            assert len(owner) == 6
+            assert len(owner) == 7
         third = await start_service(
             *("collect", "4h"),
             wait=False,

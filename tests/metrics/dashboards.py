@@ -10,10 +10,9 @@ import yaml
 
 from tests.fixtures.numbers import Numbers
 
-# What is told where streams are fed, workers run or providers are asked, and nowhere else.
+# What is told where streams are fed, workers run, providers are asked or the facade is on, alone.
 _OF_LIVE: Final = re.compile(
-    r"\b(?:collector|perpcache_live|perpcache_provider|perpcache_worker_(?:run|running|runs|stream))"
-    r"(?:_|\b)"
+    r"\b(?:collector|perpcache_(?:live|provider|facade|worker_(?:run|running|runs|stream)))(?:_|\b)"
 )
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
