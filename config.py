@@ -207,7 +207,7 @@ else:  # RETENTION_<TIMEFRAME>_DAYS and so on: how long the record keeps what; 0
 
 
 class Settings(_WithRetention):
-    """All settings; the README's table describes them."""
+    """All settings; docs/settings.md describes them."""
 
     # This process.
     host: Host = "127.0.0.1"

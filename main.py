@@ -65,7 +65,7 @@ def build_parser(argv: "Sequence[str] | None" = None) -> argparse.ArgumentParser
         prog="python main.py",
         description="Perpcache: candles, open interest and funding of every perpetual contract on "
         "Binance and Bybit, collected once and served to many clients.",
-        epilog="Settings come from the environment or a .env file; README.md lists them.",
+        epilog="Settings come from the environment or a .env file; docs/settings.md lists them.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

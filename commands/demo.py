@@ -60,7 +60,7 @@ async def run_demo(markets: int) -> int:
     console.print(
         f"Done in {time.monotonic() - started:.0f} s; nothing is left running, and the temporary "
         "data is removed.\nNext: [bold]make run[/bold] serves the live exchanges, "
-        "README.md shows how a bot reads it.",
+        "docs/start.md shows how a bot reads it.",
         highlight=False,
     )
     return 0

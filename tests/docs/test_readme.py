@@ -1,4 +1,4 @@
-"""What README.md and docs/live.md tell a newcomer to run, run."""
+"""What README.md and the first pages of docs/ tell a newcomer to run, run."""
 
 import asyncio
 import json
@@ -26,15 +26,17 @@ from tests.fixtures.simulator import StartSimulator
 DOCUMENT: Final = claim("README.md", '"last_closed_open_time": ')
 DEMO: Final = claim("README.md", "make demo")
 RUN: Final = claim("README.md", "make run     #")
-ASK: Final = claim("README.md", "curl --compressed")
-PANDAS: Final = claim("README.md", "import pandas as pd")
-CRON: Final = claim("README.md", "1 * * * *")
-CLOSES: Final = claim("README.md", "*/5 * * * *")
-STORED: Final = claim("README.md", "import base64")
-SIMULATE: Final = claim("README.md", "--port 9000 --binance 200")
-SIMULATED: Final = claim("README.md", "DATA_DIR=simdata make run")
-LATE: Final = claim("README.md", "simulate --port 9000 --now")
-MIDNIGHT: Final = claim("README.md", "/sim/clock -d")
+# The page that goes on from the README has its two commands again.
+AGAIN: Final = (claim("docs/start.md", "make demo"), claim("docs/start.md", "make run     #"))
+ASK: Final = claim("docs/start.md", "curl --compressed")
+PANDAS: Final = claim("docs/start.md", "import pandas as pd")
+CRON: Final = claim("docs/reading.md", "1 * * * *")
+CLOSES: Final = claim("docs/reading.md", "*/5 * * * *")
+STORED: Final = claim("docs/reading.md", "import base64")
+SIMULATE: Final = claim("docs/start.md", "--port 9000 --binance 200")
+SIMULATED: Final = claim("docs/start.md", "DATA_DIR=simdata make run")
+LATE: Final = claim("docs/start.md", "simulate --port 9000 --now")
+MIDNIGHT: Final = claim("docs/start.md", "/sim/clock -d")
 TEST: Final = claim("README.md", "make test    #")
 LIVE_SIMULATE: Final = claim("docs/live.md", "main.py simulate")
 LIVE_SERVE: Final = claim("docs/live.md", "LIVE=auto")
@@ -109,6 +111,10 @@ def with_make_of_the_tests(line: str) -> str:
     return re.sub(r"\bmake\b", _MAKE, line, count=1)
 
 
+def test_the_two_commands_are_told_twice_alike() -> None:
+    assert [block.text for block in AGAIN] == [DEMO.text, RUN.text]
+
+
 async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     shell = await start(with_make_of_the_tests(DEMO.text))
     printed = await shell.ended(within_s=180)
@@ -164,7 +170,7 @@ async def test_the_five_minutes(start: Start, start_simulator: StartSimulator) -
 
     names: dict[str, Any] = {}
     code = STORED.text.replace("unix:///path/printed/at/start.sock", socket)
-    await asyncio.to_thread(exec, compile(code, "README.md", "exec"), names)
+    await asyncio.to_thread(exec, compile(code, "docs", "exec"), names)
     assert names["document"]["columns"] == document["columns"]
     assert names["document"]["version"] == document["version"]
 
@@ -228,7 +234,7 @@ async def test_a_market_without_rows_does_not_spoil_the_table(native_api: Served
 
     names: dict[str, Any] = {"print": lambda *_: None}
     code = PANDAS.text.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{native_api.port}")
-    await asyncio.to_thread(exec, compile(code, "README.md", "exec"), names)
+    await asyncio.to_thread(exec, compile(code, "docs", "exec"), names)
     table = names["table"]
     types = {column: str(kind) for column, kind in table.dtypes.items()}
     assert types.pop("closed") == "bool"
@@ -268,9 +274,8 @@ def test_the_test_command_runs_the_suite() -> None:
 
 
 def test_the_settings_are_all_there_with_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Settings")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (`.+?`) \| (.*?) \|", section, re.MULTILINE)
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?`) \| (.*?) \|", text, re.MULTILINE)
     told: dict[str, str] = {}
     for names, defaults in rows:
         each = re.findall(r"`([A-Z_0-9]+)`", names)
@@ -295,6 +300,6 @@ def test_live_is_told_with_its_default() -> None:
 
 
 def test_the_timeframes_are_all_there() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
     assert f"`{' '.join(Timeframe)}`" in text
     assert " ".join(Timeframe) in (ROOT / "docs" / "overview.svg").read_text(encoding="utf-8")
