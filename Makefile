@@ -19,7 +19,7 @@ $(VENV)/run.stamp: requirements.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	@echo "installing $$(grep -c '^[a-z].*==' requirements.txt) packages (about 82 MB) into $(VENV): a minute or two, only this once ..."
+	@echo "installing $$(grep -c '^[a-z].*==' requirements.txt) packages (about 86 MB) into $(VENV): a minute or two, only this once ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@echo "installed"
 	@touch $@
