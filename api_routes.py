@@ -19,6 +19,7 @@ from api.bytes_in_flight import BytesInFlight
 from api.coins import build_coins
 from api.collectors.routes import build_collectors
 from api.cors import Cors
+from api.dashboard import build_dashboard
 from api.docs import build_docs
 from api.documents.as_of import AsOfEndpoint
 from api.documents.document_cache import DocumentCache
@@ -121,6 +122,7 @@ def create_app(
         build_overview(settings, VERSION, processes, probe),
         build_scrape(processes),
         build_docs(),
+        build_dashboard(),
     )
     for router in routers:
         app.include_router(router)

@@ -1,0 +1,56 @@
+// The dialog that asks for a token when the API wants one. It is kept in memory only, and sent to
+// the API that serves this page only.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { setAsk } from "./api.js";
+import { html } from "./html.js";
+import { Button, Dialog, Field } from "./ui.js";
+
+const WHY = {
+  READ_TOKEN: "This service shows its data only with its READ_TOKEN (or API_TOKEN).",
+  API_TOKEN: "This changes something: the service wants its API_TOKEN for it.",
+};
+
+export function TokenDialog() {
+  const [asked, setAsked] = useState(null);
+  const input = useRef(null);
+  useEffect(() => {
+    let last = Promise.resolve();
+    setAsk((setting, wasWrong) => {
+      // One after another: there is one dialog.
+      const answer = last.then(() => new Promise((resolve) => setAsked({ setting, wasWrong, resolve })));
+      last = answer;
+      return answer;
+    });
+  }, []);
+  const answer = (token) => {
+    asked.resolve(token);
+    setAsked(null);
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    const token = input.current.value.trim();
+    if (token !== "") answer(token);
+  };
+  return html`
+    <${Dialog} title="Token" open=${asked !== null} onClose=${() => answer(null)}>
+      ${asked &&
+      html`
+        <form onSubmit=${submit}>
+          <p>${WHY[asked.setting]}</p>
+          <${Field}
+            label=${asked.setting}
+            hint="Kept in this page's memory only: it is gone when the page is closed or loaded anew."
+            error=${asked.wasWrong ? "The service did not take the last one." : null}
+          >
+            ${(carried) =>
+              html`<input ...${carried} ref=${input} type="password" autocomplete="off" autofocus required />`}
+          <//>
+          <div class="dialog-actions">
+            <${Button} onClick=${() => answer(null)}>Cancel<//>
+            <${Button} kind="primary" type="submit">Go on<//>
+          </div>
+        </form>
+      `}
+    <//>
+  `;
+}

@@ -1,0 +1,7 @@
+// The view "Whole market".
+import { html } from "../lib/html.js";
+import { Empty } from "../lib/ui.js";
+
+export default function View() {
+  return html`<h1 tabindex="-1">Whole market</h1><${Empty}>Nothing is shown here yet.<//>`;
+}

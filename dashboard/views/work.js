@@ -1,0 +1,7 @@
+// The view "Work".
+import { html } from "../lib/html.js";
+import { Empty } from "../lib/ui.js";
+
+export default function View() {
+  return html`<h1 tabindex="-1">Work</h1><${Empty}>Nothing is shown here yet.<//>`;
+}
