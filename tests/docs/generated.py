@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tests.docs import provider_tables
+from tests.docs import http_reference, provider_tables, settings_table
 from tests.docs.blocks import ROOT
 from tests.test_house import LEVELS
 
@@ -89,6 +89,12 @@ PARTS: Final[tuple[tuple[str, str, Callable[[], str]], ...]] = (
     ("docs/providers.md", "keys", provider_tables.key_rows),
 )
 
+# Document, and what makes the whole of it anew, of its text.
+PAGES: Final[tuple[tuple[str, Callable[[str], str]], ...]] = (
+    ("docs/http.md", lambda _: http_reference.page()),
+    ("docs/settings.md", settings_table.renewed),
+)
+
 
 def renewed(document: str, name: str, make: Callable[[], str]) -> str:
     """The whole document with that part made anew."""
@@ -103,6 +109,11 @@ def renewed(document: str, name: str, make: Callable[[], str]) -> str:
 
 
 def main() -> None:
+    for document, make_page in PAGES:
+        file = ROOT / document
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        file.write_text(make_page(text), encoding="utf-8")
+        sys.stdout.write(f"{document}\n")
     for document, name, make in PARTS:
         (ROOT / document).write_text(renewed(document, name, make), encoding="utf-8")
         sys.stdout.write(f"{document}: {name}\n")

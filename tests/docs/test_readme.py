@@ -19,6 +19,7 @@ from documents.building import DocumentBuilder
 from market.markets import Exchange, Market, MarketSeries
 from market.metadata import MetadataBatch
 from market.timeframes import Timeframe
+from tests.docs import settings_table
 from tests.docs.blocks import ROOT, claim
 from tests.fixtures.api import ServedApi
 from tests.fixtures.simulator import StartSimulator
@@ -275,10 +276,8 @@ def test_the_test_command_runs_the_suite() -> None:
 
 def test_the_settings_are_all_there_with_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (`.+?`) \| (.*?) \|", text, re.MULTILINE)
     told: dict[str, str] = {}
-    for names, defaults in rows:
-        each = re.findall(r"`([A-Z_0-9]+)`", names)
+    for each, defaults in settings_table.rows(text):
         values = defaults.split(", ") if len(each) > 1 else [defaults]
         told |= dict(zip(each, values if len(values) == len(each) else values * 9, strict=False))
     assert set(told) == {name.upper() for name in Settings.model_fields}
