@@ -27,6 +27,7 @@ from api.cors import Cors, origin_of
 from api.tokens import Tokens
 from facade.answers import CachedAnswer, CachedAnswers
 from facade.asked_times import AskedTimes
+from facade.exchange_times import KnownTime
 from facade.exchanges import FACADES
 from facade.limit_headers import LimitHeaders
 from facade.passing import Failed, Passing
@@ -119,12 +120,12 @@ class FacadeEndpoint:
         question = self._question(scope, facade, path)
         if spared and not self._tokens.may_read(scope):
             raise Refused(401, "send the header Authorization: Bearer <READ_TOKEN>")
-        exchange = question.exchange
         if question.path.answerer is not None:
-            now_ms = self._answers.now_ms(exchange)
-            cached = await self._cached(question, now_ms)
+            time_there = self._answers.time(question.exchange)
+            cached = await self._cached(question, time_there)
             if cached is not None:
-                self._times.needed(exchange)
+                if not time_there.is_told:
+                    self._times.needed(question.exchange)
                 told = b"hit; age=%d" % max(0.0, cached.age_s)
                 return self._told(scope, question, 200, _JSON, cached.body, told), "hit"
         passed = await self._passing.ask(question, self._in_flight.client(scope))
@@ -137,11 +138,9 @@ class FacadeEndpoint:
             answer.headers.append((b"retry-after", b"%d" % given.retry_after_s))
         return answer, outcome
 
-    async def _cached(self, question: Question, now_ms: int) -> CachedAnswer | None:
+    async def _cached(self, question: Question, time_there: KnownTime) -> CachedAnswer | None:
         try:
-            return await self._answers.answer(
-                question.exchange, question.path, question.query, now_ms
-            )
+            return await self._answers.answer(question, time_there)
         except Exception as error:  # the exchange knows, too
             log.error(
                 "facade_cache_failed",

@@ -16,7 +16,6 @@ from config import Settings
 from facade.asked_times import AskedTimes
 from facade.limit_headers import LimitHeaders
 from facade.passing import Passing
-from facade.question import Question
 from facade.shared_answers import SharedAnswers
 from market.markets import Exchange
 from metrics.api import ApiMetrics
@@ -39,10 +38,6 @@ async def open_facade(
     piece_deadline_s: float,
 ) -> AsyncIterator[FacadeEndpoint]:
     async with cached_answers(settings, store, cache) as answers:
-
-        def heard(question: Question, body: bytes, asked_ms: int) -> None:
-            answers.passed(question.exchange, question.path, question.query, body, asked_ms)
-
         egress_ids = {exchange: egress_id_of(settings, exchange) for exchange in Exchange}
         passing = Passing(
             parts.client,
@@ -52,11 +47,11 @@ async def open_facade(
             share=settings.facade_fraction,
             processes=settings.web_concurrency,
             now_ms=answers.now_ms,
-            heard=heard,
+            heard=answers.passed,
             dated=answers.dated,
         )
         limits = LimitHeaders(passing, answers, store.kind)
-        times = AskedTimes(passing, answers.knows_time)
+        times = AskedTimes(passing)
         try:
             yield FacadeEndpoint(
                 answers,

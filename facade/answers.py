@@ -1,10 +1,10 @@
 """CachedAnswers: what answers a question to an exchange from the cache, exactly or not at all."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from facade.venue import PublicPath
+from facade.exchange_times import KnownTime
+from facade.question import Question
 from market.markets import Exchange
 
 
@@ -24,27 +24,15 @@ class CachedAnswers(Protocol):
         """The exchange's time, as it told it last; the host's where it has told none lately."""
         ...
 
-    def knows_time(self, exchange: Exchange) -> bool:
-        """Whether the exchange has told its time lately."""
+    def time(self, exchange: Exchange) -> KnownTime:
+        """As `now_ms`, and how well it is known."""
         ...
 
-    async def answer(
-        self, exchange: Exchange, path: PublicPath, query: Mapping[str, str], now_ms: int
-    ) -> CachedAnswer | None:
-        """What the exchange would answer at `now_ms`, its time; None where only it knows.
-
-        `query`: the parameters that `path` has, each once.
-        """
+    async def answer(self, question: Question, time: KnownTime) -> CachedAnswer | None:
+        """What the exchange would answer at that time, its own; None where only it knows."""
         ...
 
-    def passed(
-        self,
-        exchange: Exchange,
-        path: PublicPath,
-        query: Mapping[str, str],
-        body: bytes,
-        asked_ms: int,
-    ) -> None:
+    def passed(self, question: Question, body: bytes, asked_ms: int) -> None:
         """Takes the body of the exchange's own answer of status 200, which it was asked for at
         `asked_ms`, its time: what it tells is answered from here afterwards. Never waits."""
         ...

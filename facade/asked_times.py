@@ -10,7 +10,7 @@ from typing import Final
 
 from facade.exchanges import FACADES
 from facade.passing import Failed, Passing
-from facade.question import Question
+from facade.question import question_of
 from market.markets import Exchange
 from timing.clock import boot_s
 
@@ -19,24 +19,16 @@ _CLIENT: Final = ""  # no address: its turn is one of its own
 
 
 class AskedTimes:
-    """`is_known`: whether the exchange has told its time lately."""
+    """Asks once in ten minutes at most."""
 
-    def __init__(
-        self,
-        passing: Passing,
-        is_known: Callable[[Exchange], bool],
-        passed_s: Callable[[], float] = boot_s,
-    ) -> None:
+    def __init__(self, passing: Passing, passed_s: Callable[[], float] = boot_s) -> None:
         self._passing = passing
-        self._is_known = is_known
         self._passed_s = passed_s
         self._asked_s: dict[Exchange, float] = {}
         self._asking: set[asyncio.Task[None]] = set()
 
     def needed(self, exchange: Exchange) -> None:
-        """An answer from here depended on the exchange's time. Never waits."""
-        if self._is_known(exchange):
-            return
+        """An answer from here depended on the exchange's time, which is not known. Never waits."""
         passed_s, asked_s = self._passed_s(), self._asked_s.get(exchange)
         if asked_s is None or passed_s - asked_s >= _AGAIN_S:
             self._asked_s[exchange] = passed_s
@@ -55,4 +47,4 @@ class AskedTimes:
         for path in facade.paths.values():
             if path.answerer == "time":
                 with contextlib.suppress(Failed):  # which is logged
-                    await self._passing.ask(Question(facade, path, {}, path.path), _CLIENT)
+                    await self._passing.ask(question_of(facade, path, {}), _CLIENT)

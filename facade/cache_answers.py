@@ -4,7 +4,7 @@ What an exchange answered itself is given to others, too, as long as it answers 
 """
 
 import asyncio
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from functools import partial
 from typing import Final, Protocol
 
@@ -13,8 +13,7 @@ import structlog
 from documents.names import GLOBAL_FR
 from facade.answers import CachedAnswer
 from facade.candle_questions import CandleQuestion, answered_rows
-from facade.exchange_times import ExchangeTimes
-from facade.exchanges import FACADES
+from facade.exchange_times import ExchangeTimes, KnownTime
 from facade.hearing import Heard, Hearing
 from facade.history_questions import (
     FundingQuestion,
@@ -29,8 +28,9 @@ from facade.kept_rows import KeptRows
 from facade.made_answers import NO_ANSWER, NOT_YET, MadeAnswer, MadeAnswers
 from facade.market_rows import market_rows
 from facade.passed_answers import lasts_until
+from facade.question import Question
 from facade.settlements import read_settlements
-from facade.venue import FacadeVenue, PublicPath, Query
+from facade.venue import FacadeVenue
 from logging_setup import OutageLog
 from market.markets import Exchange, UnreadableSeries
 from market.timeframes import MINUTE_MS, Timeframe
@@ -90,55 +90,45 @@ class CacheAnswers:
     def now_ms(self, exchange: Exchange) -> int:
         return self._times.now_ms(exchange)
 
-    def knows_time(self, exchange: Exchange) -> bool:
-        return self._times.is_known(exchange)
+    def time(self, exchange: Exchange) -> KnownTime:
+        return self._times.known(exchange)
 
-    async def answer(
-        self, exchange: Exchange, path: PublicPath, query: Mapping[str, str], now_ms: int
-    ) -> CachedAnswer | None:
-        venue = FACADES[exchange]
-        if path.answerer == "time":
+    async def answer(self, question: Question, time: KnownTime) -> CachedAnswer | None:
+        venue, exchange, now_ms = question.facade, question.exchange, time.now_ms
+        if question.path.answerer == "time":
             told_ms = self._times.told_ms(exchange, _TIME_TOLD_S)
             if told_ms is None:
                 return None
             return CachedAnswer(venue.time.told(told_ms) + venue.closing(told_ms), 0.0)
         try:
-            made = await self._of_cache(venue, path, query, now_ms)
+            made = await self._of_cache(question, now_ms)
             self._outage.recovered()
         except (StoreUnavailable, UnreadableSeries) as error:
             self._outage.failed(error)
             made = None
-        latest_ms = now_ms + self._times.known(exchange)[1]
+        latest_ms = now_ms + time.behind_ms
         if made is None or made.body is None or latest_ms >= made.until_ms:
-            made = self._made.kept(_passed_key(exchange, path, query))
+            made = self._made.kept(question.name)
         if made is None or made.body is None or latest_ms >= made.until_ms:
             return None
         age_s = max(0, now_ms - made.checked_at_ms) / 1000
         return CachedAnswer(made.body + venue.closing(now_ms), age_s)
 
-    def passed(
-        self,
-        exchange: Exchange,
-        path: PublicPath,
-        query: Mapping[str, str],
-        body: bytes,
-        asked_ms: int,
-    ) -> None:
-        venue = FACADES[exchange]
+    def passed(self, question: Question, body: bytes, asked_ms: int) -> None:
+        venue, answerer, query = question.facade, question.path.answerer, question.query
         told_ms = venue.time.read(body)
         if told_ms is not None:
-            self._times.note(exchange, told_ms)
+            self._times.note(venue.exchange, told_ms)
         unclosed = venue.unclosed(body)
-        if unclosed is None or path.answerer is None:
+        if unclosed is None or answerer is None:
             return
-        endpoint = _HEARD.get(path.answerer)
+        endpoint = _HEARD.get(answerer)
         if endpoint is not None:
-            self._hearing.hear(Heard(exchange, endpoint, query.get("symbol"), body))
+            self._hearing.hear(Heard(venue.exchange, endpoint, query.get("symbol"), body))
         forming_ms = int(self._forming_s * 1000)
-        until_ms = lasts_until(venue, path.answerer, query, body, asked_ms, forming_ms)
+        until_ms = lasts_until(venue, answerer, query, body, asked_ms, forming_ms)
         if until_ms is not None:
-            key = _passed_key(exchange, path, query)
-            self._made.keep(key, MadeAnswer(unclosed, asked_ms, until_ms))
+            self._made.keep(question.name, MadeAnswer(unclosed, asked_ms, until_ms))
 
     def dated(self, exchange: Exchange, date_ms: int) -> None:
         self._times.note_date(exchange, date_ms)
@@ -146,94 +136,87 @@ class CacheAnswers:
     async def aclose(self) -> None:
         await self._made.aclose()
 
-    async def _of_cache(
-        self, venue: FacadeVenue, path: PublicPath, query: Query, now_ms: int
-    ) -> MadeAnswer | None:
-        match path.answerer:
-            case "klines":
-                candles = venue.candles.asked(query)
-                return None if candles is None else await self._candles(venue, candles, now_ms)
-            case "open_interest":
-                interest = venue.interest.asked(query)
-                return None if interest is None else await self._interest(venue, interest, now_ms)
-            case "funding":
-                funding = venue.funding.asked(query)
-                return None if funding is None else await self._funding(venue, funding, now_ms)
-            case _:
+    async def _of_cache(self, question: Question, now_ms: int) -> MadeAnswer | None:
+        match asked := question.asked:
+            case CandleQuestion():
+                return await self._candles(question, asked, now_ms)
+            case InterestQuestion():
+                return await self._interest(question, asked, now_ms)
+            case FundingQuestion():
+                return await self._funding(question, asked, now_ms)
+            case None:
                 return None
 
     async def _candles(
-        self, venue: FacadeVenue, question: CandleQuestion, now_ms: int
+        self, question: Question, asked: CandleQuestion, now_ms: int
     ) -> MadeAnswer | None:
-        name = _NAMES.get(question.step_ms)
+        name = _NAMES.get(asked.step_ms)
         document = None if name is None else await self._documents.newest(name)
         if document is None:
             return None
+        venue = question.facade
 
         async def make() -> MadeAnswer:
             async with self._turns:
-                text = await document.market(venue.exchange, question.symbol)
-                work = partial(_made_candles, venue, question, text, now_ms, self._forming_s)
+                text = await document.market(venue.exchange, asked.symbol)
+                work = partial(_made_candles, venue, asked, text, now_ms, self._forming_s)
                 return await asyncio.to_thread(work)
 
-        key = (venue.exchange, name, document.version, question)
-        return await self._made.get(key, make)
+        return await self._made.get((question.name, document.version), make)
 
     async def _interest(
-        self, venue: FacadeVenue, question: InterestQuestion, now_ms: int
+        self, question: Question, asked: InterestQuestion, now_ms: int
     ) -> MadeAnswer | None:
-        instants = asked_instants(question, now_ms)
+        instants = asked_instants(asked, now_ms)
         document = None if instants is None else await self._documents.newest(GLOBAL_FR)
         if instants is None or document is None:
             return None
-        until_ms = min(interest_until(question, instants, now_ms), _again(now_ms))
+        until_ms = min(interest_until(asked, instants, now_ms), _again(now_ms))
+        venue = question.facade
 
         async def make() -> MadeAnswer:
             # The exchange refuses a contract that it has delisted, and its rows are kept on.
-            text = await document.market(venue.exchange, question.symbol)
-            if read_settlements(text, venue.exchange, question.symbol) is None:
+            text = await document.market(venue.exchange, asked.symbol)
+            if read_settlements(text, venue.exchange, asked.symbol) is None:
                 return NO_ANSWER
             rows = await self._kept.read(
-                *(venue.exchange, Endpoint.OPEN_INTEREST, question.symbol),
+                *(venue.exchange, Endpoint.OPEN_INTEREST, asked.symbol),
                 *(instants[0], instants[-1]),
-                step_ms=question.step_ms,
+                step_ms=asked.step_ms,
             )
             found = interest_rows(rows, instants)
             if found is None:
                 return NOT_YET
-            body = venue.interest.told([row.text for row in found], question.symbol)
+            body = venue.interest.told([row.text for row in found], asked.symbol)
             return MadeAnswer(body, instants[-1], until_ms)
 
-        key = (
-            *(venue.exchange, Endpoint.OPEN_INTEREST),
-            *(document.version, question, instants, until_ms),
-        )
+        key = (question.name, document.version, instants, until_ms)
         return await self._made.get(key, make)
 
     async def _funding(
-        self, venue: FacadeVenue, question: FundingQuestion, now_ms: int
+        self, question: Question, asked: FundingQuestion, now_ms: int
     ) -> MadeAnswer | None:
         document = await self._documents.newest(GLOBAL_FR)
         if document is None:
             return None
-        until_ms = min(funding_until(question, now_ms), _again(now_ms))
+        until_ms = min(funding_until(asked, now_ms), _again(now_ms))
+        venue = question.facade
 
         async def make() -> MadeAnswer:
-            text = await document.market(venue.exchange, question.symbol)
-            known = read_settlements(text, venue.exchange, question.symbol)
+            text = await document.market(venue.exchange, asked.symbol)
+            known = read_settlements(text, venue.exchange, asked.symbol)
             if known is None or not known.times:
                 return NOT_YET
             rows = await self._kept.read(
-                *(venue.exchange, Endpoint.FUNDING, question.symbol, known.times[0], now_ms)
+                *(venue.exchange, Endpoint.FUNDING, asked.symbol, known.times[0], now_ms)
             )
-            found = funding_rows(question, rows, known, now_ms)
+            found = funding_rows(asked, rows, known, now_ms)
             if found is None:
                 return NOT_YET
-            body = venue.funding.told([row.text for row in found], question.symbol)
+            body = venue.funding.told([row.text for row in found], asked.symbol)
             return MadeAnswer(body, known.checked_at_ms, until_ms)
 
-        key = (venue.exchange, Endpoint.FUNDING, document.version, question, until_ms)
-        return await self._made.get(key, make)
+        return await self._made.get((question.name, document.version, until_ms), make)
 
 
 def _made_candles(
@@ -252,7 +235,3 @@ def _made_candles(
 
 def _again(now_ms: int) -> int:
     return now_ms - now_ms % _AGAIN_MS + _AGAIN_MS
-
-
-def _passed_key(exchange: Exchange, path: PublicPath, query: Query) -> Hashable:
-    return (exchange, path.path, frozenset(query.items()))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from market.markets import Exchange
 from timing.clock import boot_s, now_ms
@@ -15,6 +15,18 @@ _COUNTS_FOR_S: Final = 600.0
 BEHIND_MS: Final = 500
 SECOND_MS: Final = 1_000
 HOST_BEHIND_MS: Final = 2_000
+
+
+class KnownTime(NamedTuple):
+    """An exchange's time in UTC ms, and how far it may be ahead of that."""
+
+    now_ms: int
+    behind_ms: int
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the exchange has told it lately, if only to the second."""
+        return self.behind_ms < HOST_BEHIND_MS
 
 
 @dataclass(slots=True)
@@ -50,21 +62,17 @@ class ExchangeTimes:
     def now_ms(self, exchange: Exchange) -> int:
         """The exchange's time now, to the second if only that is known; the host's if it has told
         none lately."""
-        return self.known(exchange)[0]
+        return self.known(exchange).now_ms
 
-    def is_known(self, exchange: Exchange) -> bool:
-        """Whether it has told its time lately, if only to the second."""
-        return self.known(exchange)[1] < HOST_BEHIND_MS
-
-    def known(self, exchange: Exchange) -> tuple[int, int]:
-        """`now_ms`, and how far the exchange's time may be ahead of it."""
+    def known(self, exchange: Exchange) -> KnownTime:
+        """`now_ms`, and how well it is known."""
         told_ms = self.told_ms(exchange)
         if told_ms is not None:
-            return told_ms, BEHIND_MS
+            return KnownTime(told_ms, BEHIND_MS)
         date_ms = self._since(self._dated, exchange, _COUNTS_FOR_S)
         if date_ms is not None:
-            return date_ms, SECOND_MS + BEHIND_MS
-        return self._wall_ms(), HOST_BEHIND_MS
+            return KnownTime(date_ms, SECOND_MS + BEHIND_MS)
+        return KnownTime(self._wall_ms(), HOST_BEHIND_MS)
 
     def _note(self, known: dict[Exchange, _Told], exchange: Exchange, told_ms: int) -> None:
         passed_s = self._passed_s()

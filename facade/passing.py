@@ -184,7 +184,7 @@ class Passing:
         return (await self._room(exchange, counter, 0)).used
 
     def _name(self, question: Question) -> str:
-        name = f"{question.exchange}{question.target}"
+        name = question.name
         if question.path.ttl_s > _LISTED_S:
             return name
         return f"{name} {self._now_ms(question.exchange) // _MOMENT_MS}"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
+from facade.candle_questions import CandleQuestion
 from facade.exchanges import FACADES
+from facade.history_questions import FundingQuestion, InterestQuestion
 from facade.venue import FacadeVenue, PublicPath
 from market.markets import Exchange
 
@@ -37,16 +39,21 @@ _USUAL: Final = frozenset(
     (b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", b"content-type")
 )
 
+Asked = CandleQuestion | InterestQuestion | FundingQuestion
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """`query`: the parameters that the path has. `target`: path and query, as the exchange is
-    asked."""
+    asked. `name`: the exchange and that. `asked`: what it means, None where the exchange alone
+    knows."""
 
     facade: FacadeVenue
     path: PublicPath
     query: Mapping[str, str]
     target: str
+    name: str
+    asked: Asked | None
 
     @property
     def exchange(self) -> Exchange:
@@ -106,8 +113,22 @@ def read_question(facade: FacadeVenue, path: PublicPath, query_string: bytes) ->
         if name in query:
             raise Refused(400, f"parameter '{name}' was sent twice")
         query[name] = value
+    return question_of(facade, path, query)
+
+
+def question_of(facade: FacadeVenue, path: PublicPath, query: Mapping[str, str]) -> Question:
+    """`query`: parameters that the path has, each once."""
     words = [f"{name}={quote(query[name], safe='')}" for name in sorted(query)]
-    return Question(facade, path, query, path.path + ("?" + "&".join(words) if words else ""))
+    target = path.path + ("?" + "&".join(words) if words else "")
+    asked: Asked | None = None
+    match path.answerer:
+        case "klines":
+            asked = facade.candles.asked(query)
+        case "open_interest":
+            asked = facade.interest.asked(query)
+        case "funding":
+            asked = facade.funding.asked(query)
+    return Question(facade, path, query, target, f"{facade.exchange}{target}", asked)
 
 
 def _plain(name: str) -> str:

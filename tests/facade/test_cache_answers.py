@@ -18,7 +18,7 @@ from facade.exchange_times import ExchangeTimes
 from facade.exchanges import FACADES
 from facade.hearing import Hearing
 from facade.kept_rows import KeptRows
-from facade.venue import PublicPath
+from facade.question import Question, question_of
 from market.markets import Exchange
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
@@ -75,7 +75,9 @@ class Bots:
         return status, body
 
     async def ours(self, exchange: Exchange, path: str, query: Mapping[str, str]) -> bytes | None:
-        found = await self.answers.answer(exchange, path_of(exchange, path), query, self.now_ms)
+        question = asked_of(exchange, path, query)
+        time = self.answers.time(exchange)._replace(now_ms=self.now_ms)
+        found = await self.answers.answer(question, time)
         return None if found is None else found.body
 
     async def ask(self, exchange: Exchange, path: str, query: Mapping[str, str]) -> bool:
@@ -89,8 +91,9 @@ class Bots:
         return True
 
 
-def path_of(exchange: Exchange, path: str) -> PublicPath:
-    return FACADES[exchange].paths[path]
+def asked_of(exchange: Exchange, path: str, query: Mapping[str, str]) -> Question:
+    facade = FACADES[exchange]
+    return question_of(facade, facade.paths[path], query)
 
 
 def numbers(body: bytes) -> Any:
@@ -276,7 +279,7 @@ async def test_what_passed_once_is_answered_while_it_lasts(
     async with bots(open_runner, exchanges) as asking:
         assert not await asking.ask(exchange, path, query)
         _, body = asking.told(path, query)
-        asking.answers.passed(exchange, path_of(exchange, path), query, body, asking.now_ms)
+        asking.answers.passed(asked_of(exchange, path, query), body, asking.now_ms)
         assert await asking.ask(exchange, path, query)
         assert not await asking.ask(exchange, path, query | {"limit": "7"})
         asking.pass_time(30_000)
@@ -308,7 +311,7 @@ async def test_rows_that_passed_answer_other_questions(
         asking.now_ms = exchanges.get("/sim/clock")["now_ms"]
         await asking.collect("discovery", "funding")
         _, body = asking.told(path, query)
-        asking.answers.passed(BINANCE, path_of(BINANCE, path), query, body, asking.now_ms)
+        asking.answers.passed(asked_of(BINANCE, path, query), body, asking.now_ms)
         await asking.hearing.flush()
         for period, limit in (("5m", "100"), ("5m", "288"), ("15m", "96"), ("1h", "20")):
             assert await asking.ask(BINANCE, path, query | {"period": period, "limit": limit})
@@ -329,7 +332,7 @@ async def test_errors_of_exchanges_teach_nothing(
             path = paths[exchange]
             asked = query | {PATHS[path][0]: PERIODS[path][0]}
             _, body = asking.told(path, asked)
-            asking.answers.passed(exchange, path_of(exchange, path), asked, body, asking.now_ms)
+            asking.answers.passed(asked_of(exchange, path, asked), body, asking.now_ms)
             assert await asking.ours(exchange, path, asked) is None
 
 
@@ -432,7 +435,7 @@ async def test_the_time_is_told_from_what_passed(
     async with bots(open_runner, exchanges) as asking:
         assert await asking.ours(exchange, path, {}) is None
         _, body = asking.told(path, {})
-        asking.answers.passed(exchange, path_of(exchange, path), {}, body, 0)
+        asking.answers.passed(asked_of(exchange, path, {}), body, 0)
         ours = await asking.ours(exchange, path, {})
         assert ours is not None
         told = numbers(ours)
@@ -455,13 +458,13 @@ async def test_just_before_a_close_the_exchange_may_have_closed(
     async with bots(open_runner, exchanges, times=clocks.times()) as asking:
         asking.pass_time(5 * MINUTE_MS - asking.now_ms % (5 * MINUTE_MS) - 10_000)
         _, body = asking.told(path, query)
-        asking.answers.passed(BYBIT, path_of(BYBIT, path), query, body, asking.now_ms)
+        asking.answers.passed(asked_of(BYBIT, path, query), body, asking.now_ms)
         asking.pass_time(9_000)
         assert await asking.ours(BYBIT, path, query) is not None
         clocks.passed_s += 601  # the exchange has told no time since
         assert await asking.ours(BYBIT, path, query) is None
         _, time = asking.told("/v5/market/time", {})
-        asking.answers.passed(BYBIT, path_of(BYBIT, "/v5/market/time"), {}, time, asking.now_ms)
+        asking.answers.passed(asked_of(BYBIT, "/v5/market/time", {}), time, asking.now_ms)
         assert await asking.ours(BYBIT, path, query) is not None
         asking.pass_time(600)
         assert await asking.ours(BYBIT, path, query) is None
