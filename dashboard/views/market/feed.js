@@ -1,0 +1,274 @@
+// The feed of the view Market: one market's document, kept up by events, with older rows from the
+// record, or as it was at a time. A MarketFeed holds the state; useMarket renders a component anew.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { get } from "../../lib/api.js";
+import { useEvents } from "../../lib/events.js";
+import { serviceNow } from "../../lib/status.js";
+import { corrected, headOf, joined, marketOf, prepended, rowsOf } from "./series.js";
+import { mergedRevisions, readRevisions } from "./revisions.js";
+
+const OLDER_ROWS = 500; // asked for at once when the chart is scrolled to its beginning
+const MOST_ROWS = 20_000; // of one exchange: more than that only makes a browser slow
+const LOOK_MS = 60_000; // beside events, which may be cut off on their way
+
+/**
+ * What is shown before anything was read. By exchange: `markets`, as marketOf tells them, and
+ * `revisions`, as readRevisions does, or null where the record cannot be read.
+ */
+const NOTHING = {
+  head: null,
+  markets: {},
+  revisions: {},
+  knownSince: null, // since when the first of these rows is known (ms)
+  readAt: null,
+  error: null,
+  isLoading: true,
+  isOlderLoading: false,
+  olderError: null,
+  isAllThere: false,
+};
+
+class MarketFeed {
+  constructor({ symbol, timeframe, asOf, exchanges }, onState) {
+    this.path = `cache/${timeframe}?symbol=${encodeURIComponent(symbol)}`;
+    this.symbol = symbol;
+    this.timeframe = timeframe;
+    this.asOf = asOf;
+    this.exchanges = exchanges;
+    this.stopping = new AbortController();
+    this.state = NOTHING;
+    this.onState = onState;
+    this.refreshing = null;
+    this.isWanted = false;
+  }
+
+  change(changes) {
+    if (this.stopping.signal.aborted) return;
+    this.state = { ...this.state, ...changes };
+    this.onState(this.state);
+  }
+
+  stop() {
+    this.stopping.abort();
+  }
+
+  /** Reads the whole document of this market; rows that came from the record are dropped. */
+  async load() {
+    this.change({ isLoading: true });
+    const { signal } = this.stopping;
+    try {
+      const asOf = this.asOf === null ? "" : `&as_of=${this.asOf}`;
+      const { data } = await get(this.path + asOf, { signal });
+      const markets = Object.fromEntries(
+        this.exchanges.map((exchange) => [exchange, marketOf(data, exchange, this.symbol)]),
+      );
+      this.begins = this.olderFrom = undefined;
+      this.change({
+        head: headOf(data),
+        markets,
+        revisions: {},
+        readAt: serviceNow(),
+        error: null,
+        isLoading: false,
+        isAllThere: false,
+        olderError: null,
+      });
+    } catch (error) {
+      if (!signal.aborted) this.change({ error, isLoading: false });
+      return;
+    }
+    await this.mark();
+  }
+
+  /** Reads what a publish has brought: the rows that closed since the last one, and the forming. */
+  refresh() {
+    this.isWanted = true;
+    this.refreshing ??= this.readNewest().finally(() => {
+      this.refreshing = null;
+    });
+    return this.refreshing;
+  }
+
+  async readNewest() {
+    while (this.isWanted && !this.stopping.signal.aborted) {
+      this.isWanted = false;
+      if (this.state.head === null) {
+        await this.load();
+        continue;
+      }
+      const sinceMs = this.state.head.lastClosed;
+      try {
+        const { data } = await get(`${this.path}&since=${sinceMs}`, { signal: this.stopping.signal });
+        this.take(data, sinceMs);
+      } catch (error) {
+        if (!this.stopping.signal.aborted) this.change({ error });
+      }
+    }
+  }
+
+  take(document, sinceMs) {
+    if (document.version < this.state.head.version) return;
+    const markets = {};
+    for (const exchange of this.exchanges) {
+      const newer = marketOf(document, exchange, this.symbol);
+      const rows = this.state.markets[exchange]?.rows ?? [];
+      markets[exchange] = newer.isThere
+        ? { ...newer, rows: joined(rows, newer.rows, sinceMs) }
+        : newer;
+    }
+    this.change({ head: headOf(document), markets, readAt: serviceNow(), error: null });
+  }
+
+  /** Takes an event of GET /events. */
+  onEvent({ type, data }) {
+    if (type === "reset") this.load();
+    else if (type === "document" && data.name === this.timeframe) this.refresh();
+    else if (type === "candles" && data.timeframe === this.timeframe) this.correct(data);
+  }
+
+  correct({ columns, markets }) {
+    let isChanged = false;
+    const now = { ...this.state.markets };
+    for (const { exchange, symbol, corrected: changed = [], removed = [] } of markets) {
+      const market = now[exchange];
+      if (symbol !== this.symbol || !market?.isThere) continue;
+      if (changed.length === 0 && removed.length === 0) continue;
+      isChanged = true;
+      now[exchange] = { ...market, rows: corrected(market.rows, rowsOf(columns, changed), removed) };
+    }
+    if (!isChanged) return;
+    this.change({ markets: now });
+    // The record has it a second or two after the publish.
+    setTimeout(() => this.mark(), 2500);
+  }
+
+  /** Reads the corrections of the rows from `fromMs` to `toMs`; of all rows without them. */
+  async mark(fromMs = this.firstMs(), toMs = this.state.head.lastClosed + 1) {
+    if (!Number.isFinite(fromMs)) return;
+    const { signal } = this.stopping;
+    const { symbol, timeframe } = this;
+    const there = this.exchanges.filter((exchange) => this.state.markets[exchange]?.isThere);
+    const found = await Promise.all(
+      there.map(async (exchange) => {
+        try {
+          const asked = { exchange, symbol, timeframe, fromMs, toMs, signal };
+          return [exchange, await readRevisions(asked)];
+        } catch {
+          return [exchange, null]; // no record, or no database now: the view says so
+        }
+      }),
+    );
+    const isWhole = fromMs === this.firstMs();
+    const revisions = { ...this.state.revisions };
+    let { knownSince } = this.state;
+    for (const [exchange, each] of found) {
+      const known = isWhole ? [] : [revisions[exchange] ?? new Map()];
+      revisions[exchange] = each === null ? null : mergedRevisions([...known, each.revisions]);
+      if (each !== null) knownSince = Math.min(knownSince ?? Infinity, each.knownSince);
+    }
+    this.change({ revisions, knownSince });
+  }
+
+  firstMs() {
+    return Math.min(
+      ...Object.values(this.state.markets).map(({ rows }) => rows[0]?.open_time ?? Infinity),
+    );
+  }
+
+  /** Reads rows before the first one from the record, if there are any. */
+  async loadOlder() {
+    const { state } = this;
+    if (state.isOlderLoading || state.isAllThere || state.isLoading || state.head === null) return;
+    this.change({ isOlderLoading: true });
+    const { signal } = this.stopping;
+    try {
+      this.begins ??= await this.readBegins();
+      this.olderFrom ??= this.firstMs();
+      const firstMs = Math.min(this.firstMs(), this.olderFrom);
+      const beginMs = Math.min(...Object.values(this.begins));
+      if (!(beginMs < firstMs)) {
+        this.change({ isOlderLoading: false, isAllThere: true });
+        return;
+      }
+      const fromMs = Math.max(beginMs, firstMs - OLDER_ROWS * state.head.intervalMs);
+      const older = await Promise.all(
+        Object.keys(this.begins).map(async (exchange) => {
+          const { data } = await get(this.recordPath(exchange, `&from=${fromMs}&to=${firstMs}`), {
+            signal,
+          });
+          return [exchange, data.markets.flatMap(({ rows }) => rowsOf(data.columns, rows))];
+        }),
+      );
+      this.olderFrom = fromMs;
+      const markets = { ...this.state.markets };
+      for (const [exchange, rows] of older) {
+        const market = markets[exchange];
+        markets[exchange] = { ...market, rows: prepended(market.rows, rows) };
+      }
+      const most = Math.max(...Object.values(markets).map(({ rows }) => rows.length));
+      const isAllThere = fromMs <= beginMs || most >= MOST_ROWS;
+      this.change({ markets, isOlderLoading: false, isAllThere, olderError: null });
+      await this.mark(fromMs, firstMs);
+    } catch (error) {
+      if (!signal.aborted) this.change({ isOlderLoading: false, isAllThere: true, olderError: error });
+    }
+  }
+
+  /** When the record of each exchange's market begins (ms); without those that have none. */
+  async readBegins() {
+    const there = this.exchanges.filter((exchange) => this.state.markets[exchange]?.isThere);
+    const found = await Promise.all(
+      there.map(async (exchange) => {
+        const { data } = await get(this.recordPath(exchange, "&limit=1"), {
+          signal: this.stopping.signal,
+        });
+        return [exchange, data.markets[0]?.rows[0]?.[0] ?? Infinity];
+      }),
+    );
+    return Object.fromEntries(found.filter(([, beginMs]) => Number.isFinite(beginMs)));
+  }
+
+  recordPath(exchange, range) {
+    const market = `${encodeURIComponent(exchange)}/${encodeURIComponent(this.symbol)}`;
+    const asOf = this.asOf === null ? "" : `&as_of=${this.asOf}`;
+    return `api/historical/candles/${market}?timeframe=${this.timeframe}${range}${asOf}`;
+  }
+}
+
+/**
+ * The state of a market's feed, with `reload` and `loadOlder`. `asOf`: UTC ms, null for now and what
+ * comes. While another time of the same market is read, the rows shown before stay.
+ */
+export function useMarket({ symbol, timeframe, asOf, exchanges }) {
+  const [state, setState] = useState(NOTHING);
+  const feed = useRef(null);
+  const market = `${symbol} ${timeframe} ${exchanges}`;
+  const shown = useRef(null);
+  useEffect(() => {
+    const isSame = shown.current === market;
+    shown.current = market;
+    const mine = new MarketFeed({ symbol, timeframe, asOf, exchanges }, setState);
+    feed.current = mine;
+    if (isSame) mine.state = { ...state, revisions: {}, isLoading: true, error: null };
+    mine.load();
+    if (asOf !== null) return () => mine.stop();
+    const look = () => document.hidden || mine.refresh();
+    const timer = setInterval(look, LOOK_MS);
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", look);
+      mine.stop();
+    };
+  }, [market, asOf]);
+  const query =
+    asOf === null && symbol
+      ? `event=document,candles&timeframe=${timeframe}&symbol=${encodeURIComponent(symbol)}`
+      : null;
+  useEvents(query, (event) => feed.current?.onEvent(event));
+  return {
+    ...state,
+    reload: () => feed.current?.load(),
+    loadOlder: () => feed.current?.loadOlder(),
+  };
+}
