@@ -1,0 +1,134 @@
+"""The running service that the dashboard's tests look at, and windows of a browser on it.
+
+Browser and service are started once for all tests of this folder in a process of pytest, so these
+tests share one event loop. `demo_page` opens a window; it fails the test if the page complained.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import pytest_asyncio
+
+from main import main
+from stores.embedded.stores import remove_embedded_data
+from tests.fixtures.api import StartApi, starting_apis
+from tests.fixtures.browser import DESK, Opened, browser, opened
+from tests.fixtures.forked import ForkedProgram
+from tests.fixtures.service import OF_TESTS, Service, asking
+from tests.fixtures.simulator import Simulator
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+HERE: Final = Path(__file__).parent
+MARKETS: Final = 6  # of each exchange
+API_TOKEN: Final = "operators-token"
+CRON_SECRET: Final = "crons-secret"
+_COLLECTORS: Final = """
+[[collector]]
+name = "majors"
+exchange = "binance"
+symbols = ["BTC-USDT", "ETH-USDT"]
+data_types = ["ticker"]
+outputs = ["redis"]
+"""
+
+OpenPage = Callable[..., Awaitable[Opened]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    session = pytest.mark.asyncio(loop_scope="session")
+    for item in items:
+        if HERE in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(session, append=False)
+
+
+@pytest.fixture(scope="session")
+def demo_exchanges() -> Iterator[Simulator]:
+    """Both exchanges and the providers, simulated, in real time."""
+    simulator = Simulator({"binance": MARKETS, "bybit": MARKETS, "providers": True})
+    try:
+        yield simulator
+    finally:
+        simulator.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def demo_service(demo_exchanges: Simulator) -> AsyncIterator[Service]:
+    """The whole service with funding, 5m and 4h collected, a collector and schedules, as `make run`
+    has them. `service.post(...)` and `service.collect("5m")` publish; API_TOKEN guards changes."""
+    with tempfile.TemporaryDirectory(prefix="perpcache-ui-") as folder:
+        collectors = Path(folder) / "collectors.toml"
+        collectors.write_text(_COLLECTORS, encoding="utf-8")
+        address = demo_exchanges.base_url
+        settings = {
+            **OF_TESTS,
+            **asking(demo_exchanges),
+            "DATA_DIR": folder,
+            "HISTORY_CANDLES": "60",
+            "FUNDING_HISTORY": "30",
+            "SCHEDULES": "on",
+            "PROVIDERS": "on",
+            "PROVIDERS_BASE_URL": address,
+            "COLLECTORS": str(collectors),
+            "BINANCE_WS_URL": address.replace("http", "ws", 1),
+            "BYBIT_WS_URL": address.replace("http", "ws", 1),
+            "API_TOKEN": API_TOKEN,
+            "CRON_SECRET": CRON_SECRET,
+        }
+        process = ForkedProgram(main, ["serve", "--one-process"], settings, Path(folder))
+        await process.open()
+        service = Service(process)
+        try:
+            await service.wait_ready()
+            service.authorize(API_TOKEN)
+            await service.funding_ready()
+            for timeframe in ("4h", "5m"):
+                await service.collect(timeframe)
+            yield service
+        finally:
+            await service.stop()
+            remove_embedded_data(Path(folder))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_browser() -> "AsyncIterator[Browser]":
+    async with browser() as launched:
+        yield launched
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(shared_browser: "Browser") -> AsyncIterator[OpenPage]:
+    """Opens a window on any address: `await open_page(address, "#/now", size=PHONE, dark=True,
+    expected=[...])`."""
+    async with contextlib.AsyncExitStack() as windows:
+
+        async def open_it(address: str, route: str = "", **options: Any) -> Opened:
+            page = await windows.enter_async_context(opened(shared_browser, address, **options))
+            await page.goto(route)
+            return page
+
+        yield open_it
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def demo_page(open_page: OpenPage, demo_service: Service) -> OpenPage:
+    """Opens a window on the running demo: `await demo_page("#/market/BTCUSDT/4h", dark=True)`."""
+
+    async def open_it(
+        route: str = "", *, size: tuple[int, int] = DESK, dark: bool = False, **options: Any
+    ) -> Opened:
+        return await open_page(demo_service.address, route, size=size, dark=dark, **options)
+
+    return open_it
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start_api() -> AsyncIterator[StartApi]:
+    """As the fixture of tests/fixtures/api.py, on the loop of these tests."""
+    async with starting_apis() as start:
+        yield start
