@@ -42,7 +42,6 @@ from api.middleware import Middleware
 from api.openapi import openapi
 from api.overview.endpoint import build_overview
 from api.parts import Parts
-from api.parts_state import database_probe
 from api.providers.off import build_off
 from api.providers.records import build_provider_records
 from api.scrape import ProcessGroup, build_scrape
@@ -66,6 +65,7 @@ from history.as_of_document import AsOfDocuments
 from history.reading import HistoryReader
 from metrics.api import ApiMetrics
 from metrics.event_loop import measuring_loop_lag
+from status.parts_state import database_probe
 from stores.hot.store import StoreUnavailable
 
 if TYPE_CHECKING:

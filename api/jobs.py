@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
 from api.documents.query import only_parameters
-from api.job_errors import told_error
 from api.json_body import read_json
 from api.models import GetMarketData, Job, Jobs
 from api.openapi import content, responses
@@ -21,6 +20,7 @@ from config import Settings
 from job_queue.kinds import KINDS, collect_id, job_definition, lane_of
 from job_queue.records import JobRecord
 from market.timeframes import Timeframe
+from status.runs import told_error
 from stores.hot.leases import current_holder
 
 # A POST answers within 3 s, even if the store does not.

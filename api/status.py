@@ -10,7 +10,11 @@ from api.documents.listing import document_state
 from api.models import Health, Ready
 from api.openapi import responses
 from api.parts import Parts
-from api.parts_state import (
+from api.state import RequestParts
+from api.tokens import Tokens
+from config import Settings
+from documents.names import DOCUMENTS
+from status.parts_state import (
     DEADLINE_S,
     DatabaseFound,
     Recent,
@@ -19,11 +23,7 @@ from api.parts_state import (
     pause_keys,
     why_away,
 )
-from api.readiness import LOCKS
-from api.state import RequestParts
-from api.tokens import Tokens
-from config import Settings
-from documents.names import DOCUMENTS
+from status.readiness import LOCKS
 from stores.hot.beats import read_of_health
 from stores.hot.journal import read_of_state
 from stores.hot.read import read_together

@@ -33,6 +33,7 @@ LEVELS: Final = {
     "providers": 6,
     "facade": 7,
     "perpcache": 7,
+    "status": 7,
     "api": 8,
     "jobs": 8,
     "api_routes": 9,

@@ -4,17 +4,15 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from api.answers import NO_CACHE, Answer, problem
-from api.job_errors import told_error
 from documents.names import GLOBAL_FR
 from job_queue.kinds import ALL, collect_id, producers_of
 from job_queue.queue import JobQueue
-from job_queue.records import JobRecord, LastRun
+from job_queue.records import JobRecord
 from market.timeframes import Timeframe
+from status.runs import LONGEST_ERROR, describe_run
 from stores.hot.store import StoreUnavailable
-from timing.clock import utc_text
 
 _DISCOVERY: Final = "discovery"
-_LONGEST_ERROR: Final = 500
 
 
 def refresh_request(name: str) -> tuple[str, dict[str, str] | None]:
@@ -75,13 +73,4 @@ def _discovery(job: JobRecord | None) -> list[str]:
     if not isinstance(absent, dict):
         return []
     causes = "; ".join(f"{name}: {why}" for name, why in absent.items())
-    return [f"{describe_run(job.id, job.last)} without {causes}"[:_LONGEST_ERROR]]
-
-
-def describe_run(job_id: str, run: LastRun) -> str:
-    """A sentence on how a run ended: its state, time and error."""
-    words = {"complete": "completed", "failed": "failed", "aborted": "was aborted"}
-    how = words.get(run.state, f"ended as {run.state}")
-    text = f"the last run of {job_id} {how} at {utc_text(run.finished_at_ms)}"
-    error = told_error(run.error)
-    return f"{text}: {error[:_LONGEST_ERROR]}" if error else text
+    return [f"{describe_run(job.id, job.last)} without {causes}"[:LONGEST_ERROR]]

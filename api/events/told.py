@@ -8,11 +8,11 @@ import orjson
 
 from api.events.framing import WHOLE, Place, frame
 from api.events.query import ALERT, CANDLES, DOCUMENT, JOB, PAUSE, RESET, STALE, EventFilter
-from api.job_errors import told_error
 from documents.changes import MarketChange, ReadChanges
 from documents.names import DOCUMENTS
 from job_queue.kinds import JOBS
 from market.columns import COLUMNS, columns_of
+from status.runs import told_error
 from stores.hot.event_log import Entry, Position
 from texts.foreign import cut
 from texts.hidden_addresses import without_addresses, without_ips

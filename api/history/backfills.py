@@ -16,7 +16,6 @@ from api.history.backfill_models import (
     BackfillCost,
     Backfills,
 )
-from api.job_errors import told_error
 from api.json_body import read_json
 from api.openapi import content, responses
 from api.parts import Parts
@@ -25,6 +24,7 @@ from api.state import RequestParts
 from api.tokens import Tokens, api_token_of
 from config import Settings
 from database import BackfillWish, DatabaseUnavailable
+from status.runs import told_error
 from timing.clock import now_ms
 
 PATH: Final = "/api/history/backfill"

@@ -7,11 +7,11 @@ from typing import Any
 import structlog
 
 from api.collectors.shown import actual_json
-from api.parts import Parts
-from api.parts_state import DEADLINE_S
 from database import DatabaseUnavailable
 from live.configured.actual import collector_states
 from live.configured.desired import DesiredCollector, desired_of
+from status.parts_state import DEADLINE_S
+from status.stores import Stores
 from stores.hot.store import StoreUnavailable
 
 Wanted = Mapping[str, DesiredCollector]
@@ -19,7 +19,7 @@ Wanted = Mapping[str, DesiredCollector]
 log = structlog.get_logger(__name__)
 
 
-async def wanted_collectors(parts: Parts) -> Wanted | None:
+async def wanted_collectors(parts: Stores) -> Wanted | None:
     """What is wanted of every collector, by name; None while the database does not tell."""
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -30,7 +30,7 @@ async def wanted_collectors(parts: Parts) -> Wanted | None:
 
 
 async def collectors_json(
-    parts: Parts, wanted: Wanted | None, *, store_is_there: bool
+    parts: Stores, wanted: Wanted | None, *, store_is_there: bool
 ) -> list[dict[str, Any]] | None:
     """The form of `CollectorStatus`; one command of the hot store if there is any collector."""
     if wanted is None:

@@ -9,12 +9,11 @@ from api.openapi import responses
 from api.overview.collectors import collectors_json, wanted_collectors
 from api.overview.models import Status
 from api.overview.shown import status_json
-from api.overview.snapshot import read_snapshot
-from api.parts_state import DatabaseFound, Recent, judged
 from api.scrape import ProcessGroup
 from api.state import RequestParts
 from config import Settings
-from timing.clock import now_ms
+from status.looking import Looking
+from status.parts_state import DatabaseFound, Recent
 
 
 def build_overview(
@@ -22,6 +21,7 @@ def build_overview(
 ) -> APIRouter:
     router = APIRouter(tags=["status"])
     collectors = Recent(wanted_collectors)
+    looking = Looking(settings, processes.read_of_alive(), probe)
 
     @router.get(
         "/status",
@@ -32,13 +32,9 @@ def build_overview(
     async def status(parts: RequestParts) -> JSONResponse:
         """Documents, exchanges and their streams, collectors, jobs, stores and processes. While a
         store is away, `stores` says why, and what only that store knows is empty or null."""
-        snapshot, database, wanted = await asyncio.gather(
-            read_snapshot(parts, settings, processes.read_of_alive()),
-            probe(parts),
-            collectors(parts),
-        )
-        state = judged(settings, parts.store, snapshot.store, database)
-        told = status_json(settings, parts.store, snapshot, database, state, now_ms())
+        look, wanted = await asyncio.gather(looking.look(parts), collectors(parts))
+        snapshot = look.snapshot
+        told = status_json(settings, parts.store, look)
         told["processes"]["api"] = sorted({*snapshot.api, processes.metrics.process})
         told["collectors"] = await collectors_json(
             parts, wanted, store_is_there=snapshot.store.health is not None

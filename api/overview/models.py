@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.collectors.models import ACTUAL_EXAMPLE, CollectorActual
 from api.documents.models import EXAMPLE_MS, TimeMs
 from job_queue.records import JobState
+from status.problem import ProblemKind, Severity
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(description="seconds")]
@@ -21,6 +22,18 @@ _EXAMPLE: Final[dict[str, Any]] = {
         "exchanges": "ok",
         "history": "ok",
     },
+    "problems": [
+        {
+            "id": "exchange_paused:bybit",
+            "kind": "exchange_paused",
+            "subject": "bybit",
+            "severity": "warning",
+            "text": "bybit is paused for 290 s more, until 2026-11-28T12:10:00Z: Too many visits",
+            "todo": "Wait, or lift it with DELETE /exchanges/bybit/pause (python main.py unpause"
+            " bybit) if its cause is gone.",
+            "since": EXAMPLE_MS + 300_000,
+        }
+    ],
     "documents": {
         "5m": {
             "version": EXAMPLE_MS + 300_000,
@@ -133,6 +146,21 @@ _EXAMPLE: Final[dict[str, Any]] = {
     },
     "processes": {"workers": ["host-1:4709"], "live": ["host-1:4711"], "api": ["api-1"]},
 }
+
+
+class ProblemStatus(BaseModel):
+    """One thing that is wrong."""
+
+    id: str = Field(description="kind and subject, the same for as long as it lasts")
+    kind: str = Field(json_schema_extra={"enum": [*ProblemKind]})
+    subject: str = Field(description="what it is about: an exchange, a document, a job, a chain")
+    severity: str = Field(
+        description="critical: data is not served, or is wrong or old",
+        json_schema_extra={"enum": [*Severity]},
+    )
+    text: str = Field(description="what is wrong, with the value and the limit")
+    todo: str = Field(description="what the operator can do")
+    since: TimeMs | None = Field(description="null: not known yet")
 
 
 class DocumentStatus(BaseModel):
@@ -332,6 +360,7 @@ class Status(BaseModel):
     version: str
     status: Literal["ready", "degraded", "unavailable"] = Field(description="as of GET /ready")
     parts: dict[str, str] = Field(description="ok, or what is wrong with it")
+    problems: list[ProblemStatus] = Field(description="all that is wrong, the worst first")
     documents: dict[str, DocumentStatus | None] = Field(
         description="null: nothing collected yet; empty while the hot store is away"
     )

@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from api.documents.listing import document_state
-from api.job_errors import told_error
 from api.overview.models import ClosingStatus
-from api.overview.snapshot import Snapshot
-from api.parts_state import DatabaseFound, PartsState, pauses_of
 from cache_manager import DocumentMeta
 from config import Settings
 from database import ListingState
 from job_queue.kinds import ALL, Lane, job_id_of
 from job_queue.records import JobRecord
 from live.feed_state import FeedState
+from status.looking import Look
+from status.parts_state import pauses_of
+from status.problem import Problem
+from status.runs import told_error
 from stores.hot.beats import StoreHealth
 from stores.hot.journal import JournalState, whole
 from stores.hot.leases import lock_key
@@ -27,12 +28,10 @@ _OF_RUN: Final = ("as_of", "finished_at")  # what the run adds to a closing jour
 def status_json(
     settings: Settings,
     store: HotStore,
-    snapshot: Snapshot,
-    database: DatabaseFound,
-    state: PartsState,
-    asked_ms: int,
+    look: Look,
 ) -> dict[str, Any]:
     """The form of `Status`, but for `version` and the names of this process."""
+    snapshot, database, state, asked_ms = look.snapshot, look.database, look.state, look.at_ms
     found = snapshot.store
     closings = _closings(found.jobs)
     pauses = pauses_of(settings, found.health)
@@ -40,6 +39,7 @@ def status_json(
         "at": asked_ms,
         "status": state.status,
         "parts": dict(state.states),
+        "problems": [_problem(each) for each in look.problems],
         "documents": {
             name: meta and _document(meta, asked_ms, is_stored=name not in found.lost)
             for name, meta in found.metas.items()
@@ -66,6 +66,18 @@ def status_json(
             "live": list(snapshot.live),
             "api": list(snapshot.api),
         },
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    return {
+        "id": problem.id,
+        "kind": problem.kind,
+        "subject": problem.subject,
+        "severity": problem.severity,
+        "text": problem.text,
+        "todo": problem.todo,
+        "since": problem.since_ms,
     }
 
 

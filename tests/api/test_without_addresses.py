@@ -1,6 +1,6 @@
 """Errors of stores in answers have no addresses of the stores."""
 
-from api.job_errors import told_error
+from status.runs import told_error
 from tests.fixtures.api import StartApi, ask
 
 

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import pytest
 
-from api.readiness import history_state
 from cache_manager import meta_key
 from documents.journal import EncodedEntry
 from documents.names import DOCUMENTS
+from status.readiness import history_state
 from stores.hot.beats import beat
 from stores.hot.journal import Journal, JournalState
 from stores.hot.store import Word

@@ -6,15 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Literal, TypeVar, cast
 
-from api.parts import Parts
-from api.readiness import (
-    exchanges_state,
-    failures_state,
-    history_state,
-    locks_state,
-    lost_state,
-    writes_state,
-)
 from budgets.proxies import egress_id_of, pause_key
 from cache_manager import DocumentMeta
 from config import Settings
@@ -27,6 +18,15 @@ from database import (
 )
 from job_queue.records import JobRecord
 from market.markets import Exchange
+from status.readiness import (
+    exchanges_state,
+    failures_state,
+    history_state,
+    locks_state,
+    lost_state,
+    writes_state,
+)
+from status.stores import Stores
 from stores.hot.beats import StoreHealth, beat_times
 from stores.hot.journal import JournalState
 from stores.hot.store import HotStore, StoreUnavailable
@@ -154,16 +154,16 @@ def _together(*states: str) -> str:
 class Recent(Generic[T]):
     """What `ask` found, asked at most once a second however many ask."""
 
-    def __init__(self, ask: Callable[[Parts], Awaitable[T]]) -> None:
+    def __init__(self, ask: Callable[[Stores], Awaitable[T]]) -> None:
         self._ask = ask
         self._asking = asyncio.Lock()
         self._fresh_until_s = float("-inf")
         self._found: T | None = None
 
-    async def __call__(self, parts: Parts) -> T:
+    async def __call__(self, stores: Stores) -> T:
         async with self._asking:
             if time.monotonic() >= self._fresh_until_s:
-                self._found = await self._ask(parts)
+                self._found = await self._ask(stores)
                 self._fresh_until_s = time.monotonic() + _ASKED_EVERY_S
         return cast(T, self._found)
 
@@ -171,14 +171,14 @@ class Recent(Generic[T]):
 def database_probe(settings: Settings) -> Recent[DatabaseFound]:
     """Asks the database what `judged` needs of it."""
 
-    async def ask(parts: Parts) -> DatabaseFound:
-        found, (history, lag_s) = await asyncio.gather(lists(parts), _replica(parts))
+    async def ask(stores: Stores) -> DatabaseFound:
+        found, (history, lag_s) = await asyncio.gather(lists(stores), _replica(stores))
         return replace(found, history=history, history_lag_s=lag_s)
 
-    async def lists(parts: Parts) -> DatabaseFound:
+    async def lists(stores: Stores) -> DatabaseFound:
         try:
             async with asyncio.timeout(DEADLINE_S):
-                lists, refusal = await parts.database.listings.probe(
+                lists, refusal = await stores.database.listings.probe(
                     settings.exchanges, settings.quote
                 )
         except DatabaseUnavailable as error:
@@ -193,11 +193,11 @@ def database_probe(settings: Settings) -> Recent[DatabaseFound]:
     return Recent(ask)
 
 
-async def _replica(parts: Parts) -> tuple[str | None, float | None]:
+async def _replica(stores: Stores) -> tuple[str | None, float | None]:
     """The state of the replica for history, and its lag; None without one."""
     try:
         async with asyncio.timeout(DEADLINE_S):
-            lag_s = await parts.database.history_lag_s(now_ms())
+            lag_s = await stores.database.history_lag_s(now_ms())
     except DatabaseUnavailable as error:
         told = without_addresses(error)
         is_replica = told.startswith(REPLICA_TEXT)

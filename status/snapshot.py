@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from api.parts import Parts
-from api.parts_state import DEADLINE_S, StoreFound, pause_keys, why_away
-from api.readiness import LOCKS
 from cache_manager import read_of_states
 from config import Settings
 from documents.names import DOCUMENTS
 from job_queue.queue import read_of_jobs
 from live.feed_state import FeedState, read_of_feeds
+from status.parts_state import DEADLINE_S, StoreFound, pause_keys, why_away
+from status.readiness import LOCKS
+from status.stores import Stores
 from stores.hot.beats import read_of_alive, read_of_health
 from stores.hot.journal import read_of_state
 from stores.hot.read import Read, read_together
-from stores.hot.store import StoreUnavailable
+from stores.hot.store import Kind, StoreUnavailable
 
 _MOST_SHOWN: Final = 64  # processes of each kind
 
@@ -24,9 +24,11 @@ _MOST_SHOWN: Final = 64  # processes of each kind
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """`store`: what GET /ready judges by; `feeds` by exchange; the names of the processes that are
-    alive. Empty while the store is away."""
+    alive. Empty while the store is away. `kind` and `prefix`: of the hot store."""
 
     store: StoreFound
+    kind: Kind
+    prefix: str
     feeds: Mapping[str, FeedState] = field(default_factory=dict)
     workers: Sequence[str] = ()
     live: Sequence[str] = ()
@@ -34,29 +36,33 @@ class Snapshot:
 
 
 async def read_snapshot(
-    parts: Parts, settings: Settings, api_processes: Read[list[str]]
+    stores: Stores, settings: Settings, api_processes: Read[list[str]] | None
 ) -> Snapshot:
-    """`api_processes`: the read of those that are alive behind this listener."""
+    """`api_processes`: the read of those that are alive behind this listener, if there is one."""
+    store = stores.store
     reads: list[Read[Any]] = [
         read_of_states(DOCUMENTS),
         read_of_health(locks=LOCKS, pauses=[key for _, key in pause_keys(settings)]),
         read_of_jobs(),
         read_of_alive(notes=False),
         read_of_feeds(settings.live_exchanges),
-        api_processes,
         read_of_state(),
+        *([api_processes] if api_processes is not None else []),
     ]
     try:
         async with asyncio.timeout(DEADLINE_S):
-            found = await read_together(parts.store, "status", reads)
+            found = await read_together(store, "status", reads)
     except (StoreUnavailable, TimeoutError) as error:
         why = why_away(error)
-        return Snapshot(StoreFound(away=why, jobs_unknown=f"unknown: {why}"))
-    (metas, lost), health, jobs, (workers, live), feeds, api, journal = found
+        away = StoreFound(away=why, jobs_unknown=f"unknown: {why}")
+        return Snapshot(away, store.kind, store.prefix)
+    (metas, lost), health, jobs, (workers, live), feeds, journal, *api = found
     return Snapshot(
         StoreFound(None, metas, lost, health, jobs, journal=journal),
+        store.kind,
+        store.prefix,
         feeds,
         sorted(workers)[:_MOST_SHOWN],
         sorted(live)[:_MOST_SHOWN],
-        api,
+        api[0] if api else (),
     )

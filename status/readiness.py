@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from api.documents.nothing_yet import describe_run
 from database import DATABASE_TEXT, LASTING_TEXTS, ListingState
 from job_queue.kinds import Lane, job_definition
 from job_queue.records import JobRecord, LastRun
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from status.runs import describe_run
 from stores.hot.beats import StoreHealth
 from stores.hot.journal import JournalState
 from stores.hot.leases import lock_key
@@ -72,13 +72,9 @@ def exchanges_state(
             )
         if (problem := _list_problem(lists.get(exchange))) is not None:
             problems.append(f"{exchange}: {problem}")
-    newest: dict[str, tuple[str, LastRun]] = {}  # by kind of job
-    for job in sorted(jobs, key=_ended_at_ms):
-        if job.last and job.produces and _is_about_exchanges(job.last, exchanges):
-            newest[job.kind] = job.id, job.last
-    for job_id, run in newest.values():
+    for job_id, run in newest_of_exchanges(exchanges, jobs).values():
         if run.state == "complete":
-            absent = _mapping(run, "absent")
+            absent = told_by(run, "absent")
             ended = f"in the run of {job_id} that ended at {utc_text(run.finished_at_ms)}"
             problems += [
                 f"{exchange} brought nothing {ended}: {_short(str(absent[exchange]))}"
@@ -90,6 +86,17 @@ def exchanges_state(
     return "; ".join(problems) or "ok"
 
 
+def newest_of_exchanges(
+    exchanges: Sequence[Exchange], jobs: Sequence[JobRecord]
+) -> Mapping[str, tuple[str, LastRun]]:
+    """The newest run by kind of job, with the job's id, of those that tell about the exchanges."""
+    newest: dict[str, tuple[str, LastRun]] = {}
+    for job in sorted(jobs, key=_ended_at_ms):
+        if job.last and job.produces and _is_about_exchanges(job.last, exchanges):
+            newest[job.kind] = job.id, job.last
+    return newest
+
+
 def failures_state(
     exchanges: Sequence[Exchange], jobs: Sequence[JobRecord], timeframes: Collection[Timeframe]
 ) -> str:
@@ -97,18 +104,23 @@ def failures_state(
     died in it, it met an error of ours, or the store refused what it wrote. Their documents get
     older until a run of a job that makes them completes. `timeframes` is the setting TIMEFRAMES.
     """
-    return (
-        "; ".join(
-            describe_run(job.id, job.last)
-            for job in sorted(jobs, key=_ended_at_ms)
-            if job.last is not None
-            and job.last.state == "failed"
-            and not _is_about_exchanges(job.last, exchanges)
-            and not (job.last.error or "").startswith(DATABASE_TEXT)
-            and not _is_made_since(job, jobs, timeframes)
-        )
-        or "ok"
-    )
+    runs = failed_runs(exchanges, jobs, timeframes)
+    return "; ".join(describe_run(job.id, job.last) for job in runs if job.last) or "ok"
+
+
+def failed_runs(
+    exchanges: Sequence[Exchange], jobs: Sequence[JobRecord], timeframes: Collection[Timeframe]
+) -> list[JobRecord]:
+    """The jobs that `failures_state` tells, the last that ended last."""
+    return [
+        job
+        for job in sorted(jobs, key=_ended_at_ms)
+        if job.last is not None
+        and job.last.state == "failed"
+        and not _is_about_exchanges(job.last, exchanges)
+        and not (job.last.error or "").startswith(DATABASE_TEXT)
+        and not _is_made_since(job, jobs, timeframes)
+    ]
 
 
 def _is_made_since(
@@ -207,7 +219,8 @@ def _is_about_exchanges(last: LastRun, exchanges: Sequence[Exchange]) -> bool:
     return last.state == "complete" or (last.state == "failed" and first_word in exchanges)
 
 
-def _mapping(run: LastRun, name: str) -> Mapping[str, object]:
+def told_by(run: LastRun, name: str) -> Mapping[str, object]:
+    """A part of the run's result that is told by name; empty without it."""
     value = (run.result or {}).get(name)
     return value if isinstance(value, dict) else {}
 

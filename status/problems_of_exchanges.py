@@ -1,0 +1,156 @@
+"""Problems of the exchanges: pauses, bans, absences, lists of markets and streams."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from config import Settings
+from database import ListingState
+from job_queue.records import JobRecord, LastRun
+from live.feed_state import FeedState
+from market.markets import Exchange
+from status.parts_state import DatabaseFound, pauses_of
+from status.problem import Problem, ProblemKind, Severity
+from status.readiness import newest_of_exchanges, told_by
+from status.snapshot import Snapshot
+from texts.foreign import cut
+from timing.clock import utc_text
+
+_LONGEST_PAUSE_MS: Final = 60_000  # a longer one ends an exchange's part of a job
+_LONGEST_REASON: Final = 300
+_BANNED: Final = re.compile(r"\bban(?:ned)?\b|HTTP 418|access too frequent", re.IGNORECASE)
+_LOCATION: Final = re.compile(r"restricted location|country|region|eligib|HTTP 451", re.IGNORECASE)
+_TOLD_LATE_MS: Final = 12_000  # feeds tell every 5 s; over Upstash every 30 s
+_TOLD_LATE_UPSTASH_MS: Final = 75_000
+_MOST_UNPROVEN: Final = 0.1  # of an exchange's markets
+_LEAST_UNPROVEN: Final = 3
+# Markets without messages are silent, and new ones start; neither is wrong.
+_NORMAL: Final = ("silent", "starting")
+
+
+def exchange_problems(
+    settings: Settings, snapshot: Snapshot, database: DatabaseFound, now_ms: int
+) -> Iterator[Problem]:
+    yield from _pauses(settings, snapshot, now_ms)
+    for exchange in settings.exchanges:
+        yield from _list(exchange, database.lists.get(exchange))
+    yield from _absences(settings.exchanges, snapshot.store.jobs)
+    if snapshot.store.health is not None:
+        for exchange in settings.live_exchanges:
+            yield from _streams(exchange, snapshot.feeds.get(exchange), snapshot.kind, now_ms)
+
+
+def _pauses(settings: Settings, snapshot: Snapshot, now_ms: int) -> Iterator[Problem]:
+    for exchange, (left_ms, cause) in pauses_of(settings, snapshot.store.health).items():
+        banned = _BANNED.search(cause) is not None
+        if left_ms <= _LONGEST_PAUSE_MS and not banned:
+            continue
+        until = utc_text(now_ms + left_ms)
+        yield Problem(
+            ProblemKind.EXCHANGE_BANNED if banned else ProblemKind.EXCHANGE_PAUSED,
+            exchange,
+            Severity.CRITICAL if banned else Severity.WARNING,
+            f"{exchange} {'has banned this address' if banned else 'is paused'} for"
+            f" {left_ms // 1000} s more, until {until}: {cut(cause, _LONGEST_REASON)}",
+            "Wait, and lower RATE_FRACTION or end other programs at this address; DELETE"
+            f" /exchanges/{exchange}/pause asks again at once, but does not lift the exchange's"
+            " own ban."
+            if banned
+            else f"Wait, or lift it with DELETE /exchanges/{exchange}/pause (python main.py unpause"
+            f" {exchange}) if its cause is gone.",
+        )
+
+
+def _list(exchange: Exchange, state: ListingState | None) -> Iterator[Problem]:
+    if state is None:
+        return
+    if state.failure is not None and state.failed_ms is not None:
+        yield Problem(
+            ProblemKind.LIST_UNREAD,
+            exchange,
+            Severity.WARNING,
+            f"the list of markets of {exchange} could not be read, last at"
+            f" {utc_text(state.failed_ms)} ({state.failures} in a row):"
+            f" {cut(state.failure, _LONGEST_REASON)}",
+            "Nothing, if the exchange is being maintained: it is asked again by itself, and the"
+            " markets last known are collected; else see that this host reaches it.",
+        )
+    elif state.unconfirmed_ms is not None:
+        yield Problem(
+            ProblemKind.LIST_UNREAD,
+            exchange,
+            Severity.WARNING,
+            f"the list of markets of {exchange} would remove {state.unconfirmed} of"
+            f" {state.active}: not believed since {utc_text(state.unconfirmed_ms)}",
+            "Nothing: the markets stay unless the exchange says so again, in a minute.",
+            state.unconfirmed_ms,
+        )
+
+
+def _absences(exchanges: Sequence[Exchange], jobs: Sequence[JobRecord]) -> Iterator[Problem]:
+    """What the newest collection and the newest run of funding did not bring."""
+    for job_id, run in newest_of_exchanges(exchanges, jobs).values():
+        for exchange, why in _absent(exchanges, run).items():
+            blocked = _LOCATION.search(why) is not None
+            yield Problem(
+                ProblemKind.EXCHANGE_GEO_BLOCKED if blocked else ProblemKind.EXCHANGE_ABSENT,
+                exchange,
+                Severity.CRITICAL,
+                f"{exchange} "
+                + ("does not serve this location" if blocked else "brought nothing")
+                + f" (run of {job_id} that ended at {utc_text(run.finished_at_ms)}):"
+                f" {cut(why, _LONGEST_REASON)}",
+                f"Collect it from an address that it serves ({exchange.upper()}_PROXY), or leave"
+                " it out of EXCHANGES."
+                if blocked
+                else "See that this host reaches the exchange; its markets keep their last rows,"
+                " and the next job asks again.",
+            )
+
+
+def _absent(exchanges: Sequence[Exchange], run: LastRun) -> Mapping[Exchange, str]:
+    if run.state == "complete":
+        absent = told_by(run, "absent")
+        return {each: str(absent[each]) for each in exchanges if each in absent}
+    # The error of a run that an exchange failed names each exchange, the first at its beginning.
+    return {each: run.error or "" for each in exchanges if f"{each}" in (run.error or "")}
+
+
+def _streams(
+    exchange: Exchange, feed: FeedState | None, kind: str, now_ms: int
+) -> Iterator[Problem]:
+    late_ms = _TOLD_LATE_MS if kind == "native" else _TOLD_LATE_UPSTASH_MS
+    todo = (
+        "Candles are asked for by REST meanwhile; see that the live process runs (python main.py"
+        f" serve, or live) and reaches the streams of {exchange}."
+    )
+
+    def problem(text: str, since_ms: int | None = None) -> Problem:
+        return Problem(
+            ProblemKind.STREAMS_UNPROVEN, exchange, Severity.WARNING, text, todo, since_ms
+        )
+
+    if feed is None:
+        yield problem(f"no process feeds the streams of {exchange}")
+        return
+    told_ms = feed.at_ms - feed.clock_offset_ms  # by the machine's clock
+    unproven = sum(count for why, count in feed.unproven.items() if why not in _NORMAL)
+    if now_ms - told_ms > late_ms:
+        yield problem(
+            f"the process that feeds the streams of {exchange} has told nothing for"
+            f" {(now_ms - told_ms) // 1000} s (limit {late_ms // 1000} s)",
+            told_ms,
+        )
+    elif feed.markets and not feed.connections:
+        why = f": {cut(feed.last_failure, _LONGEST_REASON)}" if feed.last_failure else ""
+        yield problem(f"no connection to the streams of {exchange} is open{why}")
+    elif unproven >= max(_LEAST_UNPROVEN, _MOST_UNPROVEN * feed.markets):
+        reasons = ", ".join(
+            f"{count} {why}" for why, count in sorted(feed.unproven.items()) if why not in _NORMAL
+        )
+        yield problem(
+            f"the streams of {unproven} of {feed.markets} markets of {exchange} are not proven"
+            f" ({reasons}; limit {_MOST_UNPROVEN:.0%})"
+        )
+    elif feed.markets and feed.messages_per_s == 0:
+        yield problem(f"the streams of {exchange} are silent: no message of {feed.markets} markets")
