@@ -7,13 +7,17 @@ const declined = new Set();
 const asking = new Map();
 let ask = async () => null;
 
-/** What went wrong with a request. `status`: 0 if there was no answer; `detail`: in words. */
+/**
+ * What went wrong with a request. `status`: 0 if there was no answer; `detail`: in words; `data`: the
+ * answer's JSON, whose `detail` may name what is wrong by field; null without one.
+ */
 export class ApiError extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, data = null) {
     super(detail);
     this.name = "ApiError";
     this.status = status;
     this.detail = detail;
+    this.data = data;
   }
 }
 
@@ -108,7 +112,7 @@ function result({ status, headers, text }) {
     }
   }
   // /ready and the like answer 503 with all that they know.
-  if (status >= 400) throw new ApiError(status, worded(data?.detail, status));
+  if (status >= 400) throw new ApiError(status, worded(data?.detail, status), data);
   return { data, status, headers };
 }
 
