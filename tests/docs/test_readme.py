@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import redis
 
 from config import Settings, load_settings
 from documents.building import DocumentBuilder
@@ -21,6 +22,7 @@ from market.metadata import MetadataBatch
 from market.timeframes import Timeframe
 from tests.docs import settings_table
 from tests.docs.blocks import ROOT, claim
+from tests.docs.test_schema import keys_not_told
 from tests.fixtures.api import ServedApi
 from tests.fixtures.simulator import StartSimulator
 
@@ -168,6 +170,9 @@ async def test_the_five_minutes(start: Start, start_simulator: StartSimulator) -
     schedule, command = CRON.text.split(" curl ", 1)
     assert schedule == "1 * * * *"
     assert json.loads(await ask("curl " + command))["kind"] == "funding"
+
+    with redis.Redis.from_url(socket) as store:
+        assert await asyncio.to_thread(keys_not_told, store) == []
 
     names: dict[str, Any] = {}
     code = STORED.text.replace("unix:///path/printed/at/start.sock", socket)
