@@ -61,7 +61,9 @@ def keys_not_told(store: "redis.Redis") -> list[str]:
     left = []
     for key in store.scan_iter(count=1000):
         name = key.decode()
-        kind, expires = store.type(key).decode(), store.pttl(key) != -1
+        told = store.type(key)
+        kind = told.decode() if isinstance(told, bytes) else told
+        expires = store.pttl(key) != -1
         alike = [of for of in told_keys() if of[0].fullmatch(name)]
         if kind != "none" and not any(of[1] == kind and expires in of[2] for of in alike):
             left.append(f"{name}: {kind}, {'expires' if expires else 'never expires'}")
