@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
+DOCS_VENV := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run client test test-slow check bench chaos day soak mutants lock clean
+.PHONY: help demo run client docs test test-slow check bench chaos day soak mutants lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -37,6 +38,10 @@ run: $(VENV)/run.stamp ## the service against the live exchanges
 
 client: $(VENV)/dev.stamp ## builds perpcache-client, the package for Python programs, into client/dist
 	$(BIN)/uv build client --out-dir client/dist
+
+docs: $(DOCS_VENV)/run.stamp ## builds the pages of docs/ into a site, docs/site/built/index.html; warnings are errors
+	@$(DOCS_VENV)/bin/python -m sphinx -q -W --keep-going -c docs/site -d docs/site/built/.doctrees . docs/site/built
+	@echo "the site: docs/site/built/index.html"
 
 # Tests start hundreds of programs: compiled modules are kept, also where PYTHONDONTWRITEBYTECODE is
 # set, or each start would compile them again.
@@ -80,13 +85,20 @@ $(BENCH_VENV)/run.stamp: requirements-bench.txt $(VENV)/run.stamp
 		--require-hashes -r requirements-bench.txt
 	@touch $@
 
+$(DOCS_VENV)/run.stamp: requirements-docs.txt $(VENV)/run.stamp
+	@test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV)
+	@echo "installing what builds the site into $(DOCS_VENV): a minute, only this once ..."
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements-docs.txt
+	@touch $@
+
 # Only versions at least a week old: a bad release is usually withdrawn by then.
 lock: $(VENV)/dev.stamp ## pin requirements*.txt again from requirements*.in
-	@for set in requirements requirements-socks requirements-lake requirements-browser requirements-databases requirements-dev requirements-bench requirements-freqtrade requirements-recipes; do \
+	@for set in requirements requirements-socks requirements-lake requirements-browser requirements-databases requirements-dev requirements-bench requirements-docs requirements-freqtrade requirements-recipes; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--upgrade --exclude-newer "$$(date -u -d '7 days ago' +%Y-%m-%dT00:00:00Z)" \
 			--no-emit-index-url --no-emit-find-links \
 			--custom-compile-command "make lock" $$set.in -o $$set.txt; done
 
 clean: ## removes the environment (never the data)
-	rm -rf $(VENV) $(BENCH_VENV) .venvs
+	rm -rf $(VENV) $(BENCH_VENV) $(DOCS_VENV) .venvs

@@ -26,6 +26,11 @@ _FIVE: Final = {
 }
 _BESIDE: Final = ("simulator", "benchmarks", "chaos", "mutants")
 _WIDTH: Final = 36
+_EXAMPLES: Final = {
+    "examples": "Alone",
+    "collectors": "Collectors in your own program",
+    "workers": "Workers to copy to `plugins`",
+}
 
 
 def first_sentence(file: Path) -> str:
@@ -60,6 +65,29 @@ def _line(depth: int, file: Path) -> str:
     return f"{'  ' * depth + name:<{_WIDTH}}{first_sentence(file)}".rstrip()
 
 
+def examples_page() -> str:
+    """Every example with its opening sentence."""
+    folder = ROOT / "docs" / "examples"
+    lines = [
+        "# Examples",
+        "",
+        "Programs to run and to copy, which tests run, too. `python -m tests.docs.generated` makes"
+        " this list.",
+    ]
+    for place in (folder, folder / "collectors", folder / "workers"):
+        title = _EXAMPLES[place.name]
+        lines += ["", f"## {title}", "", "| file | what it shows |", "|---|---|"]
+        for file in sorted(place.glob("*.py")):
+            path = file.relative_to(folder)
+            lines.append(f"| [{file.name}]({path}) | {_first_paragraph(file)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _first_paragraph(file: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return " ".join(docstring.partition("\n\n")[0].split()).rstrip(".").replace("|", "\\|")
+
+
 def benchmark_lines() -> str:
     """Five rows of the latest results, as the README shows them."""
     rows = {row["what"]: row for row in json.loads((_RESULTS / "latest.json").read_text())["rows"]}
@@ -91,6 +119,7 @@ PARTS: Final[tuple[tuple[str, str, Callable[[], str]], ...]] = (
 
 # Document, and what makes the whole of it anew, of its text.
 PAGES: Final[tuple[tuple[str, Callable[[str], str]], ...]] = (
+    ("docs/examples/README.md", lambda _: examples_page()),
     ("docs/http.md", lambda _: http_reference.page()),
     ("docs/settings.md", settings_table.renewed),
 )
