@@ -43,7 +43,7 @@ export function TokenDialog() {
             error=${asked.wasWrong ? "The service did not take the last one." : null}
           >
             ${(carried) =>
-              html`<input ...${carried} ref=${input} type="password" autocomplete="off" autofocus required />`}
+              html`<input ...${carried} ref=${input} type="password" autocomplete="off" required />`}
           <//>
           <div class="dialog-actions">
             <${Button} onClick=${() => answer(null)}>Cancel<//>

@@ -26,8 +26,8 @@ export function Badge({ level = "info", children, title }) {
 }
 
 /**
- * A table. `columns`: {key, title, render?(row), align?: "right", sort?(row), hint?}; `rows`: values
- * by key; `rowKey(row)`: what a row is, over refreshes. With `sortable` the heads are buttons, and
+ * A table. `columns`: {key, title, render?(row), align?: "right", sort?(row), hint?, wide?}; one that
+ * is `wide` is left out on phones. `rows`: values by key; `rowKey(row)`: what a row is, over refreshes. With `sortable` the heads are buttons, and
  * `sort` starts as {key, down}. `caption` names it; `showCaption` shows that.
  */
 export function Table({
@@ -77,7 +77,7 @@ function Head({ column, sortable, sort, press }) {
   const way = isOn ? (sort.down ? "descending" : "ascending") : undefined;
   const can = sortable && column.sort !== false;
   return html`
-    <th scope="col" class=${column.align === "right" ? "right" : ""} aria-sort=${way} title=${column.hint}>
+    <th scope="col" class=${classOf(column)} aria-sort=${way} title=${column.hint}>
       ${can
         ? html`<button type="button" class="sort" onClick=${() => press(column.key)}>
             ${column.title}<span class="sort-way" aria-hidden="true">${isOn ? (sort.down ? "▾" : "▴") : ""}</span>
@@ -89,11 +89,12 @@ function Head({ column, sortable, sort, press }) {
 
 function cell(column, row, place) {
   const content = column.render ? column.render(row) : row[column.key];
-  const align = column.align === "right" ? "right" : "";
   return place === 0
-    ? html`<th scope="row" class=${align} key=${column.key}>${content}</th>`
-    : html`<td class=${align} key=${column.key}>${content}</td>`;
+    ? html`<th scope="row" class=${classOf(column)} key=${column.key}>${content}</th>`
+    : html`<td class=${classOf(column)} key=${column.key}>${content}</td>`;
 }
+
+const classOf = ({ align, wide }) => [align === "right" && "right", wide && "wide"].filter(Boolean).join(" ");
 
 /** Rows by a column; what is unknown comes last, whichever way. */
 function sorted(rows, column, down) {
