@@ -1,0 +1,71 @@
+"""docs/troubleshooting.md: the messages that it explains are those of the code."""
+
+import ast
+import json
+import re
+from functools import cache
+from typing import Final
+
+import pytest
+
+from config import Settings
+from tests.docs.blocks import ROOT, claim
+from tests.fixtures.api import ServedApi, ask
+from tests.test_house import LEVELS
+
+DOCUMENT: Final = "docs/troubleshooting.md"
+READY: Final = claim(DOCUMENT, "/ready")
+# Words of others: of GET, of browsers, of exchanges, of the page's own examples.
+_OF_OTHERS: Final = {"CORS", "451", "queued", "age_s", "stale", "tried"}
+
+
+def symptoms() -> list[str]:
+    """The messages of the first column, as they are quoted there."""
+    text = (ROOT / DOCUMENT).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| .+ \| .+ \|$", text, re.MULTILINE)
+    quoted = {each for row in rows for each in re.findall(r"`([^`]+)`", row)}
+    return sorted(
+        each
+        for each in quoted - _OF_OTHERS
+        if not each.startswith(("GET ", "/", "make")) and each.upper() not in SETTINGS
+    )
+
+
+SETTINGS: Final = {name.upper() for name in Settings.model_fields}
+
+
+@cache
+def told_by_the_code() -> str:
+    """All texts in the code and in the Makefile, one on each line."""
+    texts = [(ROOT / "Makefile").read_text(encoding="utf-8")]
+    for room in LEVELS:
+        files = (ROOT / room).rglob("*.py") if (ROOT / room).is_dir() else [ROOT / f"{room}.py"]
+        for file in files:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            texts += [
+                node.value
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            ]
+    return "\n".join(texts)
+
+
+def test_there_are_many() -> None:
+    assert len(symptoms()) > 40
+
+
+@pytest.mark.parametrize("symptom", symptoms())
+def test_a_message_is_one_of_the_code(symptom: str) -> None:
+    parts = [part.strip(" ,:") for part in symptom.split("…")]
+    for part in filter(None, parts):
+        assert part in told_by_the_code() or part in PYDANTIC, f"{symptom}: nobody says {part!r}"
+
+
+# Of the library that checks settings.
+PYDANTIC: Final = "Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"
+
+
+async def test_the_first_look(native_api: ServedApi) -> None:
+    path = READY.text.split("8000", 1)[1].strip()
+    _, _, answer = await ask(native_api, "GET", path)
+    assert json.loads(json.dumps(answer))["status"] in ("ready", "degraded", "unavailable")
