@@ -1,16 +1,17 @@
 """Drivers of the engine: how its statements reach PostgreSQL, over outages and in transactions."""
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
 import asyncpg
 
 from stores.cold.lone_connection import LoneConnection
-from stores.cold.pool import Connection, DatabaseUnavailable, Pool
+from stores.cold.pool import Connection, DatabaseUnavailable, Pool, set_path
 
 _T = TypeVar("_T")
 _TRY_AGAIN_S: Final = 0.2
@@ -29,6 +30,16 @@ class EngineDriver:
     async def call(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         """Returns what `work` returns, called with a connection."""
         raise NotImplementedError
+
+    @contextlib.asynccontextmanager
+    async def in_our_path(self, connection: Connection) -> AsyncIterator[None]:
+        """Within it, statements on `connection` find our own tables."""
+        if self.search_path is None:
+            yield
+            return
+        async with connection.transaction():
+            await set_path(connection, self.search_path)
+            yield
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         return [dict(row) for row in await self.call(lambda found: found.fetch(query, *args))]

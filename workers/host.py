@@ -19,7 +19,7 @@ from workers.engine import Engine
 from workers.parts import Parts
 from workers.registry import Registry
 from workers.runs import Runs
-from workers.seam import QueueRule, served_queues
+from workers.seam import served_queues
 from workers.state import LastRun, WorkerStates
 from workers.streams.reconciler import Reconciler
 from workers.sync import sync
@@ -27,7 +27,6 @@ from workers.ticker import Ticker
 
 _FIRST_RETRY_S: Final = 0.2
 _SLOWEST_RETRY_S: Final = 5.0
-_LOOK_UNHEARD_S: Final = 1.0  # while changes are not heard
 _OLD_PARTS_EVERY_S: Final = 900.0
 _log = structlog.get_logger(__name__)
 
@@ -70,13 +69,12 @@ class WorkerHost:
     def __init__(self, parts: HostParts) -> None:
         self._parts = parts
         self._synced = asyncio.Event()
-        self._queues_changed = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop`, and hands back then what runs. Failures of stores, and of workers,
         are never raised. Raises WrongWorkers for schedules that cannot be."""
         parts = self._parts
-        parts.changes.on("queue", self._queues_changed.set)
+        parts.changes.on("queue", parts.engine.look)
         async with asyncio.TaskGroup() as group:
             # Refreshes go on in a process that starts while PostgreSQL is away: nothing waits.
             group.create_task(parts.changes.run(stop), name="changes")
@@ -84,7 +82,6 @@ class WorkerHost:
                 group.create_task(parts.ticker.run(stop), name="ticker")
             group.create_task(self._sync(stop), name="sync")
             if parts.running is not None:
-                group.create_task(self._keep_limits(stop), name="limits")
                 group.create_task(self._end_old_parts(stop), name="old-parts")
                 await self._run_all(parts.running, stop)
 
@@ -156,29 +153,6 @@ class WorkerHost:
             with contextlib.suppress(DatabaseUnavailable):  # told by those who run
                 await parts.abandon_old()
             await stop_or(stop, _OLD_PARTS_EVERY_S)
-
-    async def _keep_limits(self, stop: asyncio.Event) -> None:
-        """Tells the engine what rows say of queues, whenever they have changed."""
-        parts = self._parts
-        outage = OutageLog(_log, "queues_not_read", "queues_read_again")
-        self._queues_changed.set()
-        while not stop.is_set():
-            if parts.changes.is_heard:
-                await _either(self._queues_changed, stop)
-            else:
-                await stop_or(stop, _LOOK_UNHEARD_S)
-            self._queues_changed.clear()
-            try:
-                rows = await parts.database.worker_queues.limited()
-            except DatabaseUnavailable as error:
-                outage.failed(error)
-                self._queues_changed.set()
-                await stop_or(stop, _LOOK_UNHEARD_S)
-                continue
-            outage.recovered()
-            parts.engine.limit(
-                {row.name: QueueRule(row.concurrency, row.paused_until_ms) for row in rows}
-            )
 
 
 async def _either(*events: asyncio.Event) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from stores.cold.workers.engine_jobs import KEY_PREFIX
+
 _QUEUE: Final = "q:"
 
 
@@ -16,4 +18,4 @@ def queue_of(entrypoint: str) -> str:
 
 def key_of(run_id: int) -> str:
     """Under which the engine has one job of a run at most."""
-    return f"run:{run_id}"
+    return f"{KEY_PREFIX}{run_id}"

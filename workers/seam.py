@@ -24,9 +24,9 @@ class Enqueue(Protocol):
 
 
 class Cancel(Protocol):
-    """Tells the hosts that run these jobs that their runs were aborted, and takes the jobs out of
-    the engine. On the caller's connection: it takes effect when that commits. The run's row is the
-    caller's to change, in the same transaction."""
+    """Tells the hosts that run these jobs that their runs were aborted, and takes jobs that none
+    runs out of the engine. On the caller's connection: it takes effect when that commits. The run's
+    row is the caller's to change, in the same transaction."""
 
     async def __call__(self, connection: Connection, job_ids: Sequence[int]) -> None: ...
 
@@ -38,15 +38,6 @@ class Again:
 
     after_s: float
     because: BaseException | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueRule:
-    """What holds for a queue over all hosts: `concurrency` runs at once (None: no limit), none
-    before `paused_until_ms` (UTC ms)."""
-
-    concurrency: int | None = None
-    paused_until_ms: int | None = None
 
 
 class Runner(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from database import Database
-from stores.cold.workers.run_rows import RunRow
+from stores.cold.workers.run_rows import RunRow, add_run_now, set_job
 from tests.fixtures.forked import ForkedProgram
 from tests.fixtures.signals import until, until_true
 from tests.workers import host_program
@@ -82,7 +82,7 @@ class Fleet:
         }
         self._url = database_url
         self.database = Database(database_url)
-        engine = LazyEngine(self.database, "engine")
+        engine = self._engine = LazyEngine(self.database, "engine")
         self.control = Control(self.database, enqueue=engine.enqueue, cancel=engine.cancel)
         self.hosts: list[Host] = []
 
@@ -148,6 +148,20 @@ class Fleet:
             return (await self.control.force(worker, "test", input)).run.id
         except UnknownWorker as error:
             raise AssertionError(self.told()) from error
+
+    async def add(self, worker: str, input: Mapping[str, Any] | None = None) -> int:
+        """Asks for a run beside those of the worker that wait; its id. The engine is installed."""
+
+        async def work(connection: Any) -> int:
+            async with connection.transaction():
+                run = await add_run_now(
+                    connection, worker=worker, why="part", queue="default", input=input, alone=False
+                )
+                job_id = await self._engine.enqueue(connection, run.id, run.queue)
+                await set_job(connection, run, job_id)
+            return run.id
+
+        return await self.database.pool.write(work)
 
     async def run(self, run_id: int) -> RunRow:
         return await self.control.run(run_id)

@@ -3,6 +3,7 @@
 The same rows hold on any engine: nothing here knows PgQueuer.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -75,6 +76,9 @@ async def test_runs_are_aborted_paused_and_limited_from_another_process(fleet: F
     await fleet.control.limit("default", 1, "test")  # which the slow one takes up
     await fleet.force("raises_twice")
     limited = await fleet.force("short")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2):
+            await fleet.until_state(limited, "complete")
     [before] = await fleet.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint at")
     await fleet.control.abort(first, "test")
     await fleet.until_state(limited, "complete")

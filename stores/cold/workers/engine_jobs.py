@@ -8,6 +8,8 @@ import asyncpg
 
 from stores.cold.pool import Connection
 
+# Before the id of a run: its key, of which the engine has one job at most.
+KEY_PREFIX: Final = "run:"
 _LOG_KEPT_DAYS: Final = 7
 _COUNTS_KEPT_DAYS: Final = 90
 
@@ -21,11 +23,17 @@ async def lock_owned(
     return {row["id"] for row in rows}
 
 
+async def lock_untaken(connection: Connection, jobs: str, ids: Collection[int]) -> list[int]:
+    """Of these jobs those that no manager has taken; locked until the transaction ends."""
+    rows = await connection.fetch(_LOCK_UNTAKEN.format(jobs=jobs), list(ids))
+    return [row["id"] for row in rows]
+
+
 async def take_queued(
     connection: Connection, jobs: str, keys: Collection[str], owner: UUID | None
 ) -> list[asyncpg.Record]:
     """Has the manager `owner` take those of the jobs with these keys that nobody has taken, and
-    notes them as their runs' jobs."""
+    notes them as their runs' jobs. Their runs go on, and need no place anew."""
     return await connection.fetch(_TAKE_QUEUED.format(jobs=jobs), list(keys), owner)
 
 
@@ -53,10 +61,13 @@ async def server_ms(connection: Connection) -> int:
 _LOCK_OWNED: Final = """
 SELECT id FROM {jobs} WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2 FOR UPDATE
 """
+_LOCK_UNTAKEN: Final = """
+SELECT id FROM {jobs} WHERE id = ANY ($1::bigint[]) AND status <> 'picked' ORDER BY id FOR UPDATE
+"""
 _TAKE_QUEUED: Final = """
 WITH taken AS (
     UPDATE {jobs}
-    SET status = 'picked', queue_manager_id = $2, heartbeat = now(), updated = now()
+    SET status = 'picked', queue_manager_id = $2, heartbeat = now(), updated = now(), slot = NULL
     WHERE dedupe_key = ANY ($1::text[]) AND status = 'queued' RETURNING *
 ), noted AS (
     UPDATE worker_run AS run SET job_id = taken.id FROM taken

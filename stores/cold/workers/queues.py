@@ -20,15 +20,6 @@ class QueueRow:
     running: int
 
 
-@dataclass(frozen=True, slots=True)
-class LimitedQueue:
-    """What hosts have to keep of a queue; `concurrency` and `paused_until_ms` as in QueueRow."""
-
-    name: str
-    concurrency: int | None
-    paused_until_ms: int | None
-
-
 FOR_EVER: Final = 2**63 - 1
 
 
@@ -41,14 +32,6 @@ class QueueRows:
     async def all(self) -> list[QueueRow]:
         """The queues that a worker, a run or a limit names, by name."""
         return await self._pool.read(queues_of)
-
-    async def limited(self) -> list[LimitedQueue]:
-        """The queues that are limited or were paused once; a pause may be over."""
-
-        async def read(connection: Connection) -> list[LimitedQueue]:
-            return [LimitedQueue(*row) for row in await connection.fetch(_LIMITED)]
-
-        return await self._pool.read(read)
 
 
 async def queues_of(connection: Connection) -> list[QueueRow]:
@@ -93,7 +76,6 @@ _QUEUES: Final = """
     LEFT JOIN open AS o ON o.queue = n.name
     ORDER BY n.name
 """
-_LIMITED: Final = "SELECT name, concurrency, paused_until FROM worker_queue ORDER BY name"
 _PAUSE: Final = """
     INSERT INTO worker_queue (name, paused_until) VALUES ($1, $2)
     ON CONFLICT (name) DO UPDATE SET paused_until = excluded.paused_until
