@@ -16,7 +16,7 @@ from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked_by_us, head_of, number_of
 from providers.rpc.facts import HeadCall, facts_of, head_call
 from providers.rpc.racing import end_sooner, in_turn
-from providers.rpc.verdicts import LONGEST_BARRED_S, Overtaken, judged
+from providers.rpc.verdicts import LONGEST_BARRED_S, Overtaken
 from stores.hot.store import StoreUnavailable
 
 _COMPARED: Final = 3  # nodes, where that many answer
@@ -28,6 +28,8 @@ _SILENT_S: Final = 5.0  # for so long who has not answered is asked last
 _GRACE_S: Final = 0.25  # for the third, once two are known to be close
 _OTHER_CHAIN_S: Final = 60.0  # until a node of another chain is asked again of which it is
 
+_Head = tuple[int, int | None]  # how far a node is, and when its newest block was made (UTC ms)
+
 log = structlog.get_logger(__name__)
 
 
@@ -38,6 +40,7 @@ class Heads:
         self._caller = caller
         self._overtaken = overtaken
         self._comparing: dict[str, asyncio.Lock] = {}
+        self._asking: dict[str, asyncio.Task[_Head]] = {}  # nodes that are asked now, by id
 
     async def compare(
         self, balancer: RPCLoadBalancer, *, within_s: float, seen_s: float = HEADS_FRESH_S
@@ -57,18 +60,16 @@ class Heads:
 
     async def place(self, balancer: RPCLoadBalancer, node: Node, within_s: float) -> None:
         """Asks a node how far it is, and some others of which that is not known either, unless it
-        was compared lately: what it tells may be old. Raises ProviderError if it does not say."""
+        was compared lately: what it tells may be old. A node that lives does not wait here for
+        those before it in line, which may hang. Raises ProviderError if it does not say."""
         call = head_call(balancer.chain)
         if call is None or balancer.is_placed(node):
             return
-        async with self._comparing.setdefault(balancer.chain, asyncio.Lock()):
-            if balancer.is_placed(node):
-                return
-            id_ = node.resource.id
-            fit = balancer.order_of_fit()
-            others = [e.resource.id for e in fit if e is not node and not balancer.is_placed(e)]
-            limit_s = min(_COMPARING_S, within_s / 2)
-            failed = await self._ask(balancer, call, [id_, *others][:_COMPARED], limit_s)
+        id_ = node.resource.id
+        fit = balancer.order_of_fit()
+        others = [e.resource.id for e in fit if e is not node and not balancer.is_placed(e)]
+        limit_s = min(_COMPARING_S, within_s / 2)
+        failed = await self._ask(balancer, call, [id_, *others][:_COMPARED], limit_s)
         if not balancer.is_placed(node):
             raise failed.get(id_) or ProviderError(
                 ErrorClass.TRANSIENT, f"{id_}: it has not told how far it is in {limit_s:.1f} s"
@@ -85,13 +86,11 @@ class Heads:
         silent: set[str] = set()
         failed: dict[str, ProviderError | Skipped] = {}
 
-        async def ask(node_id: str) -> tuple[int, int | None]:
+        async def ask(node_id: str) -> _Head:
             silent.add(node_id)
-            node = balancer.node(node_id)
-            left_s = max(0.05, deadline_s - self._caller.clock.monotonic_s())
-            await self.verify(balancer, node, left_s)
-            answer = await asked_by_us(self._caller, node, call.method, call.params, left_s)
-            return head_of(answer, node)
+            left_s = deadline_s - self._caller.clock.monotonic_s()
+            asking = self._head_of(balancer, balancer.node(node_id), call, left_s)
+            return await asyncio.shield(asking)
 
         try:
             async with asyncio.timeout(limit_s) as limit:
@@ -100,14 +99,12 @@ class Heads:
                     ask,
                     at_once=_COMPARED,
                     waits=chained((_PATIENCE[0] * limit_s,), repeat(_PATIENCE[1] * limit_s)),
-                    left=self._overtaken.keep(balancer),
                 )
                 async with aclosing(asking) as ends:
                     async for node_id, ended in ends:
                         silent.discard(node_id)
                         if isinstance(ended, ProviderError | Skipped):
                             failed[node_id] = ended
-                            judged(balancer, balancer.node(node_id), ended, self._caller.clock)
                             continue
                         heads[node_id] = ended[0]
                         if self._is_late(balancer.chain, ended[1]):
@@ -123,6 +120,29 @@ class Heads:
                     balancer.bar(node_id, _SILENT_S)
         balancer.compared(heads, late)
         return failed
+
+    def _head_of(
+        self, balancer: RPCLoadBalancer, node: Node, call: HeadCall, within_s: float
+    ) -> "asyncio.Task[_Head]":
+        """How far a node is: one call at a time, for all who want to know. It may end after those
+        who wait for it; how it ends is told to the balancer."""
+        id_ = node.resource.id
+        asking = self._asking.get(id_)
+        if asking is None:
+            head = self._head(balancer, node, call, max(_COMPARING_S, within_s))
+            asking = self._asking[id_] = asyncio.create_task(head)
+            asking.add_done_callback(lambda done: self._asking.pop(id_))
+            self._overtaken.keep(balancer)(id_, asking)
+        return asking
+
+    async def _head(
+        self, balancer: RPCLoadBalancer, node: Node, call: HeadCall, within_s: float
+    ) -> _Head:
+        deadline_s = self._caller.clock.monotonic_s() + within_s
+        await self.verify(balancer, node, within_s)
+        left_s = max(0.05, deadline_s - self._caller.clock.monotonic_s())
+        answer = await asked_by_us(self._caller, node, call.method, call.params, left_s)
+        return head_of(answer, node)
 
     def _are_known(self, balancer: RPCLoadBalancer, seen_s: float) -> bool:
         """Whether two heads are, or one whose like was looked for a moment ago."""

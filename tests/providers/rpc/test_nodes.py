@@ -1,7 +1,6 @@
 """Reads of a chain: over nodes that fail, lag, lie and hang, the right answer or none."""
 
 import random
-import time
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from providers.resources import Level
 from providers.rpc.balancer import Node
 from providers.rpc.calling import asked
 from providers.rpc.nodes import Nodes
-from tests.fixtures.clock import ManualClock
+from tests.fixtures.virtual_time import VirtualClock, run_in_virtual_time
 from tests.providers.rpc.fakes import NOW_MS, FakeCaller, FakeNode, failing, member, row
 
 A, B, C, D = (f"rpc.ethereum/{name}" for name in "abcd")
@@ -243,23 +242,18 @@ async def test_a_chain_without_nodes_is_no_question() -> None:
         nodes_of(FakeCaller({A: FakeNode()})).balancer("dogecoin")
 
 
-class RealSeconds(ManualClock):
-    """Deadlines are kept in real time; the time of day stands still."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
-
-
 @pytest.mark.parametrize("compared", [True, False])
 @pytest.mark.parametrize("place", [3, 7, 11])
-async def test_one_that_lives_among_those_that_hang_answers_in_time(
-    place: int, compared: bool
-) -> None:
+def test_one_that_lives_among_those_that_hang_answers_in_time(place: int, compared: bool) -> None:
+    run_in_virtual_time(_ask_while_one_lives(place, compared))
+
+
+async def _ask_while_one_lives(place: int, compared: bool) -> None:
     ids = [f"rpc.ethereum/{letter}" for letter in "abcdefghijkl"]
     fakes = {id_: FakeNode(**GAS) for id_ in ids}
     levels = [Level.CRITICAL] * 3 + [Level.HIGH] * 5 + [Level.LOW] * 4
     caller = FakeCaller(fakes, [row(*each) for each in zip(ids, levels, strict=True)])
-    caller.clock = RealSeconds()
+    caller.clock = VirtualClock()
     nodes = nodes_of(caller)
     if compared:
         await gas_price(nodes, within_s=3)  # the first three of them are
