@@ -1,4 +1,4 @@
-"""docs/how-it-works.md: the drawing and the table of flows tell the same, of rooms that are there."""
+"""docs/how-it-works.md: its drawing and its table tell the same flows, of rooms that are there."""
 
 import re
 from typing import Final

@@ -19,10 +19,14 @@ READY: Final = claim(DOCUMENT, "/ready")
 _OF_OTHERS: Final = {"CORS", "451", "queued", "age_s", "stale", "tried"}
 
 
-def symptoms() -> list[str]:
-    """The messages of the first column, as they are quoted there."""
-    text = (ROOT / DOCUMENT).read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (.+?) \| .+ \| .+ \|$", text, re.MULTILINE)
+# The same, shorter, in other languages.
+TRANSLATED: Final = ("docs/fa/troubleshooting.md", "README.ru.md", "README.vi.md")
+
+
+def symptoms(*documents: str) -> list[str]:
+    """The messages in the first column of the tables, as they are quoted there."""
+    texts = [(ROOT / document).read_text(encoding="utf-8") for document in documents]
+    rows = re.findall(r"^\| (.+?) \| .+ \|$", "\n".join(texts), re.MULTILINE)
     quoted = {each for row in rows for each in re.findall(r"`([^`]+)`", row)}
     return sorted(
         each
@@ -51,10 +55,11 @@ def told_by_the_code() -> str:
 
 
 def test_there_are_many() -> None:
-    assert len(symptoms()) > 40
+    assert len(symptoms(DOCUMENT)) > 40
+    assert len(symptoms(*TRANSLATED)) > 12
 
 
-@pytest.mark.parametrize("symptom", symptoms())
+@pytest.mark.parametrize("symptom", symptoms(DOCUMENT, *TRANSLATED))
 def test_a_message_is_one_of_the_code(symptom: str) -> None:
     parts = [part.strip(" ,:") for part in symptom.split("…")]
     for part in filter(None, parts):
