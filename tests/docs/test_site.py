@@ -28,6 +28,9 @@ def test_the_site_has_every_page(tmp_path: Path) -> None:
     assert "docs/index.html" in (tmp_path / "index.html").read_text(encoding="utf-8")
     first = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
     assert 'href="troubleshooting.html"' in first
+    persian = (tmp_path / "docs" / "fa" / "api.html").read_text(encoding="utf-8")
+    assert re.search(r'<html[^>]* lang="fa"', persian)
+    assert 'dir="rtl"' not in persian  # the style does it, and leaves the site's menu as it is
 
 
 def makefile() -> str:
