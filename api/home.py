@@ -1,63 +1,43 @@
-"""GET /: links to the routes, as JSON or as a small page for browsers."""
+"""GET /: links to the routes as JSON; browsers are led to the page."""
 
 from typing import Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from api.models import Home
 from api.openapi import responses
 
-# Relative, so that they work below any path prefix of a proxy.
+# What each link leads to, below any path prefix of a proxy.
 LINKS: Final = {
-    "docs": ("docs", "The API, to read and to try"),
-    "documents": ("cache", "The documents: version, age, and the POST that refreshes each"),
-    "markets": ("coins", "The markets that are collected"),
-    "jobs": ("jobs", "The jobs, and how they ended"),
-    "ready": ("ready", "Whether the service can do its work"),
-    "status": ("status", "All that is known of the service"),
-    "metrics": ("metrics", "Numbers for Prometheus"),
-    "openapi": ("openapi.json", "The API for programs"),
+    "page": "ui/",
+    "docs": "docs",
+    "documents": "cache",
+    "markets": "coins",
+    "jobs": "jobs",
+    "ready": "ready",
+    "status": "status",
+    "metrics": "metrics",
+    "openapi": "openapi.json",
 }
-_PAGE: Final = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Perpcache</title>
-</head>
-<body>
-<h1>Perpcache {version}</h1>
-<p>{summary}</p>
-<ul>
-{items}
-</ul>
-</body>
-</html>
-"""
 
 
 def build_home(version: str, summary: str) -> APIRouter:
     """`summary`: one line about the service."""
     router = APIRouter(tags=["documents"])
-    items = "\n".join(f'<li><a href="{path}">{what}</a></li>' for path, what in LINKS.values())
-    page = _PAGE.format(version=version, summary=summary, items=items)
-    links = {name: f"/{path}" for name, (path, _) in LINKS.items()}
+    links = {name: f"/{path}" for name, path in LINKS.items()}
 
     @router.get(
         "/",
         response_model=Home,
-        responses={
-            **responses(),
-            200: {"content": {"text/html": {"schema": {"type": "string"}}}},
-        },
+        responses={**responses(), 307: {"description": "to the page, for browsers"}},
         summary="Links",
     )
     async def home(request: Request) -> Response:
-        """The links as JSON, or as a page if the client accepts `text/html`."""
+        """The links as JSON; clients that accept `text/html` are sent to the page at `/ui/`."""
         vary = {"Vary": "Accept"}
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(page, headers=vary)
+            return RedirectResponse(LINKS["page"], 307, vary)
         home = {"name": "Perpcache", "version": version, "summary": summary, "links": links}
         return JSONResponse(home, headers=vary)
 

@@ -164,7 +164,9 @@ def test_the_image_holds_what_runs_and_no_more() -> None:
     assert {"main.py", "api/documents/endpoint.py", "simulator/__init__.py"} <= modules
     migrations = {str(file.relative_to(ROOT)) for file in MIGRATIONS.glob("*.sql")}
     assert migrations
-    for path in modules | migrations | {"requirements.txt", "pyproject.toml"}:
+    page = {str(file.relative_to(ROOT)) for file in (ROOT / "dashboard").rglob("*.*")}
+    assert {"dashboard/index.html", "dashboard/vendor/preact.mjs"} <= page
+    for path in modules | migrations | page | {"requirements.txt", "pyproject.toml"}:
         assert in_image(path), path
     for path in (
         *(".env", ".git/config", ".venv/bin/python", "data/stores/postgres.password"),

@@ -106,16 +106,20 @@ function Connection() {
     wasAway.current = isAway;
   }, [isAway]);
   if (error === null) return null;
-  if (!isAway) return html`<div class="banner"><${ErrorBox} error=${error} what="The API wants a token" retry=${reload} /></div>`;
+  if (!isAway) return html`
+      <section class="banner" aria-label="Connection">
+        <${ErrorBox} error=${error} what="The API wants a token" retry=${reload} />
+      </section>
+    `;
   return html`
-    <div class="banner banner-critical">
+    <section class="banner banner-critical" aria-label="Connection">
       <p>
         <strong>The API does not answer as it should:</strong> ${error.detail}.${" "}
         ${data ? html`What you see is ${age((Date.now() - at) / 1000)} old. ` : ""}It is asked again every
         few seconds, and the page goes on by itself.
       </p>
       <${Button} onClick=${reload}>Ask now<//>
-    </div>
+    </section>
   `;
 }
 

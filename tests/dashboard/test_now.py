@@ -159,13 +159,13 @@ async def test_a_problem_comes_and_goes_by_itself(
     told = page.page.locator(".problem", has_text="10006 Too many visits")
     await told.wait_for()
     heard = "document.querySelector('[aria-live=polite]').innerText"
-    await page.page.wait_for_function(f"{heard}.includes('New problem: bybit')")
+    await page.page.wait_for_function(f"() => {heard}.includes('New problem: bybit')")
     card = page.page.get_by_role("region", name="Bybit")
     await page.sees("Paused for", "main")
     assert await card.get_by_role("button", name="Lift the pause").is_visible()
     await api.store.execute("DEL", "pause:default:bybit")
     await told.wait_for(state="detached")
-    await page.page.wait_for_function(f"{heard}.includes('Over: bybit')")
+    await page.page.wait_for_function(f"() => {heard}.includes('Over: bybit')")
 
 
 async def test_what_a_document_lacks_is_a_click_away(
