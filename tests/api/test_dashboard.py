@@ -5,7 +5,7 @@ import hashlib
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,11 @@ TYPES: Final = {
     "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
     "vendor/licences/NOTICE.txt": "text/plain; charset=utf-8",
+}
+UNPACK: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+    "": bytes,
 }
 
 
@@ -44,8 +49,7 @@ async def test_it_leads_to_the_page(native_api: ServedApi) -> None:
 @pytest.mark.parametrize("path", TYPES)
 async def test_a_file_is_sent_as_it_is_in_every_coding(native_api: ServedApi, path: str) -> None:
     content = (FOLDER / path).read_bytes()
-    unpacked = {"gzip": gzip.decompress, "deflate": zlib.decompress, "": bytes}
-    for coding, unpack in unpacked.items():
+    for coding, unpack in UNPACK.items():
         status, headers, body = await get(native_api, f"/ui/{path}", Accept_Encoding=coding)
         assert (status, unpack(body)) == (200, content)
         assert headers.get("content-encoding", "") == coding
