@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from addresses.lists import parse_choice
+from addresses.notify_urls import secrets_in_notify_url, split_notify_urls
 from addresses.proxy import Proxy, is_spared, parse_proxy, parse_usual_proxy
 from addresses.redis_parts import RedisParts
 from addresses.secrets import secrets_in
@@ -25,6 +26,7 @@ from addresses.setting_types import (
     DatabaseUrl,
     ExchangeProxy,
     HeaderToken,
+    HeartbeatUrl,
     Host,
     Hosts,
     IpAddress,
@@ -32,11 +34,14 @@ from addresses.setting_types import (
     LogLevel,
     Modules,
     Networks,
+    NotifyUrls,
     OnOff,
     Origins,
     PlainUrl,
     Prefix,
     Queues,
+    Quiet,
+    QuietCritical,
     RedisPort,
     RedisUrl,
     SchemaName,
@@ -183,6 +188,10 @@ class LiveSettings(_ByExchange):
             value = getattr(self, name)
             if isinstance(value, SecretStr):
                 text = value.get_secret_value()
+                if name in ("notify_urls", "heartbeat_url"):
+                    for url in split_notify_urls(text):
+                        found += secrets_in_notify_url(url)
+                    continue
                 if name in ("http_proxy", "https_proxy") and "://" not in text:
                     text = f"http://{text}"
                 found += secrets_in(text)
@@ -302,6 +311,17 @@ class Settings(_WithRetention):
     max_waits_per_client: int = Field(100, ge=1, le=100_000)
     max_listeners_per_client: int = Field(200, ge=1, le=100_000)
     max_provider_calls_per_client: int = Field(120, ge=1, le=100_000)  # a minute
+
+    # What the operator is told: where, when once more, when not, how many messages in a minute; and
+    # where the service is reached from outside, for links.
+    notify_urls: NotifyUrls | None = None
+    notify_after_s: float | None = Field(None, ge=0, le=86_400)
+    notify_again_s: float = Field(3600, ge=1, le=30 * 86_400)
+    notify_quiet: Quiet | None = None
+    notify_quiet_critical: QuietCritical = "tell"
+    notify_digest: int = Field(3, ge=1, le=60)
+    heartbeat_url: HeartbeatUrl | None = None
+    public_url: PlainUrl | None = None
 
     # Jobs.
     worker_lock_ttl_s: float = Field(15, ge=1, le=300)

@@ -301,5 +301,5 @@ def configure_logging(
     root.setLevel(level)
     sys.excepthook = _log_uncaught
     # Libraries log warnings and errors only.
-    for name in ("asyncio", "aiohttp", "uvicorn", "httpx", "pgqueuer"):
+    for name in ("asyncio", "aiohttp", "uvicorn", "httpx", "pgqueuer", "urllib3", "oauthlib"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

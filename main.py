@@ -197,6 +197,10 @@ def _load_one_shot(command: str) -> "Command":
         from commands import providers
 
         return providers.run
+    if command == "notify-test":
+        from commands import notify_test
+
+        return notify_test.run
     if command == "sql":
         from commands import sql
 

@@ -219,6 +219,8 @@ class Worker:
                 missing=outcome.missing if outcome else (),
                 error=error,
             )
+        if self._context.heartbeat is not None:
+            self._context.heartbeat.ended(job.id, job.run, state, error)
         if outcome is not None:
             self._context.metrics.published(job.id, outcome.result)
         return state

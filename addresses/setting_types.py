@@ -11,10 +11,12 @@ from pydantic_settings import NoDecode
 
 from addresses.database_url import parse_database_url
 from addresses.lists import Network, parse_hosts, parse_networks, parse_origins, split_list
+from addresses.notify_urls import check_heartbeat_url, split_notify_urls
 from addresses.proxy import parse_proxy, parse_usual_proxy
 from addresses.redis_url import parse_redis_url
 from addresses.url import check_host
 from addresses.web import parse_base_url, parse_stream_url
+from timing.quiet_hours import QuietHours, parse_quiet_hours
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
@@ -177,6 +179,10 @@ BaseUrl = Annotated[SecretStr, _checked(_base_url)]
 StreamUrl = Annotated[SecretStr, _checked(_stream_url)]
 ExchangeProxy = Annotated[SecretStr, _checked(parse_proxy)]
 UsualProxy = Annotated[SecretStr, _checked(parse_usual_proxy)]
+NotifyUrls = Annotated[SecretStr, _checked(split_notify_urls)]
+HeartbeatUrl = Annotated[SecretStr, _checked(check_heartbeat_url)]
+Quiet = Annotated[QuietHours, NoDecode, read_by(parse_quiet_hours)]
+QuietCritical = Annotated[Literal["tell", "wait"], read_by(_lower)]
 Origins = Annotated[tuple[str, ...], NoDecode, read_by(parse_origins)]
 Networks = Annotated[tuple[Network, ...], NoDecode, read_by(parse_networks)]
 Hosts = Annotated[tuple[str, ...], NoDecode, read_by(parse_hosts)]

@@ -12,10 +12,11 @@ from api.connections.limits import ConnectionLimits
 from api.connections.server import serve_app
 from api.parts import Parts
 from api_routes import create_app
-from commands.composition import open_parts
+from commands.composition import holder_name, open_parts
 from commands.embedded_stores import embedded_stores
 from commands.facade_part import with_facade
 from commands.listening import READY_WORDS, address_of, listen
+from commands.notify_part import check_notifications, notifying
 from commands.open_files import raise_open_file_limit
 from commands.providers_registry import check_providers
 from commands.runtime import tune_garbage_collection
@@ -30,6 +31,8 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     it from the other processes behind the same socket."""
     fd: int | None = arguments.fd
     check_providers(settings)
+    if arguments.parent_fd is None:
+        await check_notifications(settings)
     if fd is None and settings.web_concurrency > 1:
         from commands.serve import supervise
 
@@ -50,7 +53,11 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Parts]:
-    async with _opening(settings) as parts, with_facade(settings, parts) as found:
+    async with (
+        _opening(settings) as parts,
+        with_facade(settings, parts) as found,
+        notifying(settings, found, holder_name()),
+    ):
         yield found
 
 

@@ -140,6 +140,12 @@ def _providers(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", action="store_true", help="for programs")
 
 
+def _notify_test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--check", action="store_true", help="check the addresses alone, and send nothing"
+    )
+
+
 def _json_object(text: str) -> dict[str, object]:
     with contextlib.suppress(ValueError):
         if isinstance(found := json.loads(text), dict):
@@ -272,6 +278,7 @@ COMMANDS: Final = (
     CommandRow(
         "providers", "the providers of prices, news and the like: list and probe them", _providers
     ),
+    CommandRow("notify-test", "sends a test message to each address of NOTIFY_URLS", _notify_test),
     CommandRow(
         "import",
         "brings Binance's archive files, or exports, into the history",
@@ -290,6 +297,7 @@ ONE_SHOT: Final = (
     "coins",
     "workers",
     "providers",
+    "notify-test",
     "import",
     "sql",
     "export",

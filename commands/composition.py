@@ -73,6 +73,7 @@ async def open_job_context(
     # Imported here, because the API uses this module too and must not load the numeric packages.
     from budgets.exchange_client import ExchangeClient
     from commands.facade_part import keeping_answers
+    from commands.notify_part import heartbeating
     from documents.kept import KeptDocuments
     from jobs.context import JobContext
     from jobs.endings import Endings
@@ -90,6 +91,7 @@ async def open_job_context(
         ExchangeClient(
             settings, store=parts.store, metrics=metrics.exchange, heard=heard
         ) as client,
+        heartbeating(settings) as heartbeat,
     ):
         live = LiveRows(
             *(parts.store, fed, client.clock),
@@ -109,6 +111,7 @@ async def open_job_context(
             live=live if fed else None,
             parts=_parts_of_others(settings, parts.database),
             endings=Endings(parts.database, holder_name(), on_dropped=metrics.ending_dropped),
+            heartbeat=heartbeat,
         )
 
 

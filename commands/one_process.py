@@ -15,6 +15,7 @@ from commands.composition import open_parts
 from commands.data_dir import remember_exchanges
 from commands.embedded_stores import embedded_stores
 from commands.live import feed
+from commands.notify_part import check_notifications
 from commands.open_files import raise_open_file_limit
 from commands.providers_registry import check_providers
 from commands.store_check import run_with_checked_store
@@ -34,6 +35,7 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
 
         check_workers(settings)
     check_providers(settings)
+    await check_notifications(settings)
     remember_exchanges(settings)
     raise_open_file_limit()
     async with embedded_stores(settings) as found:

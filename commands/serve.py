@@ -12,6 +12,7 @@ import structlog
 from commands.data_dir import remember_exchanges
 from commands.embedded_stores import embedded_stores
 from commands.listening import announce, listen
+from commands.notify_part import check_notifications
 from commands.store_check import run_with_checked_store
 from commands.supervisor import Child, ChildSpec
 from commands.terminal import say_or_log
@@ -45,6 +46,7 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
         from commands.providers_registry import check_providers
 
         check_providers(settings)
+    await check_notifications(settings)
     remember_exchanges(settings)
     return await supervise(settings, stop, with_worker=True)
 

@@ -6,8 +6,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+from api.parts import Parts
 from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
+from commands.notify_part import check_notifications, notifying
 from commands.open_files import raise_open_file_limit
 from commands.providers_registry import check_providers
 from commands.runtime import tune_garbage_collection
@@ -30,6 +32,8 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
 
         check_workers(settings)
     check_providers(settings)
+    if arguments.parent_fd is None:
+        await check_notifications(settings)
     remember_exchanges(settings)
     raise_open_file_limit()
     async with working_context(settings) as context:
@@ -75,7 +79,8 @@ async def _run_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool) ->
     settings = context.settings
     queues = served_queues(settings) if settings.schedules == "on" else ()
     context.metrics.is_host(settings.egress_id, schedules=settings.schedules, queues=queues)
-    async with asyncio.TaskGroup() as running:
+    parts = Parts(context.store, context.cache, context.queue, context.database)
+    async with notifying(settings, parts, holder_name()), asyncio.TaskGroup() as running:
         if context.endings is not None:
             running.create_task(context.endings.write(stop), name="endings")
         running.create_task(queue_due_jobs(context, stop, ticks=ticks), name="schedule")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from budgets.exchange_client import ExchangeClient
 from cache_manager import CacheManager
@@ -29,6 +29,14 @@ from workers.parts import PartRuns
 
 if TYPE_CHECKING:
     from providers.collecting.service import DataCollectorService
+
+
+class Heartbeat(Protocol):
+    """What is told outside of jobs that end here; it never waits and never raises."""
+
+    def ended(
+        self, job: str, run: int, state: Literal["complete", "failed"], error: str | None
+    ) -> None: ...
 
 
 class JobFailed(Exception):
@@ -110,6 +118,7 @@ class JobContext:
     recording: RecordingWish = field(default_factory=RecordingWish)  # set by publishes
     providers: "DataCollectorService | None" = None  # unless PROVIDERS=off
     endings: Endings | None = None  # where what ended is kept
+    heartbeat: Heartbeat | None = None  # with HEARTBEAT_URL
 
     @property
     def funding_updated_ms(self) -> int | None:

@@ -36,6 +36,7 @@ LEVELS: Final = {
     "status": 7,
     "api": 8,
     "jobs": 8,
+    "notify": 8,
     "api_routes": 9,
     "worker": 9,
     "commands": 10,

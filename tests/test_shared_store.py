@@ -23,6 +23,7 @@ LEFT_BY_OTHERS: Final = (
     *("budget:default:binance:weight", "pause:default:binance"),
     *("journal:history:state", "journal:history", "lock:history", "job:record"),
     *("lock:backfill", "job:backfill", "job:holes"),
+    *("lock:notify", "problems"),
 )
 
 

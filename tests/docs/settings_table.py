@@ -42,6 +42,9 @@ _KINDS: Final = {
         (types.Queues, "names"),
         (types.Modules, "modules"),
         (types.Words, "names, or `*`"),
+        (types.NotifyUrls, "addresses of apprise"),
+        (types.HeartbeatUrl, "HTTP address"),
+        (types.Quiet, "hours and a time zone"),
         (Exchanges, ", ".join(Exchange)),
         (Timeframes, "timeframes"),
     )

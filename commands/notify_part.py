@@ -1,0 +1,133 @@
+"""The part of a process that watches for problems, and that tells HEARTBEAT_URL how jobs ended."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from addresses.notify_urls import split_notify_urls
+from config import Settings, SettingsError
+from notify.destination import Destination
+from notify.outbox import Outbox
+from notify.rules import Rules
+from notify.texts import Writer
+
+if TYPE_CHECKING:
+    from api.parts import Parts
+    from notify.heartbeat import Heartbeat
+    from status.problem import Problem
+
+_MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
+_CHECK_S: Final = 60.0
+_STOP_S: Final = 1.0
+
+
+def destinations_of(settings: Settings) -> list[Destination]:
+    """The addresses of NOTIFY_URLS; apprise is loaded when one of them is first used."""
+    if settings.notify_urls is None:
+        return []
+    urls = split_notify_urls(settings.notify_urls.get_secret_value())
+    return [Destination(url, number) for number, url in enumerate(urls, start=1)]
+
+
+def writer_of(settings: Settings) -> Writer:
+    return Writer(settings.installation_id or socket.gethostname(), settings.public_url)
+
+
+def rules_of(settings: Settings) -> Rules:
+    return Rules(
+        settings.notify_after_s,
+        settings.notify_again_s,
+        settings.notify_quiet,
+        settings.notify_quiet_critical == "wait",
+        settings.notify_digest,
+    )
+
+
+async def check_notifications(settings: Settings) -> None:
+    """Raises SettingsError for addresses that apprise does not know.
+
+    Another process looks at them: what apprise loads for that takes two seconds and 40 MB, which
+    most processes never need.
+    """
+    if settings.notify_urls is None:
+        return
+    urls = settings.notify_urls.get_secret_value()
+    checking = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(_MAIN), "notify-test", "--check"),
+        env={**os.environ, "NOTIFY_URLS": urls},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            _, said = await checking.communicate()
+    except TimeoutError:
+        checking.kill()
+        await checking.wait()
+        raise SettingsError([f"NOTIFY_URLS: could not be checked in {_CHECK_S:g} s"]) from None
+    if checking.returncode:
+        lines = [line.removeprefix("perpcache: ") for line in said.decode().splitlines()]
+        raise SettingsError(
+            [line for line in lines if line.startswith("NOTIFY_URLS")]
+            or ["NOTIFY_URLS: could not be checked; `python main.py notify-test` says why"]
+        )
+
+
+@contextlib.asynccontextmanager
+async def heartbeating(settings: Settings) -> AsyncIterator["Heartbeat | None"]:
+    """What tells HEARTBEAT_URL of the jobs that end here; None where that is not set."""
+    if settings.heartbeat_url is None:
+        yield None
+        return
+    from notify.heartbeat import Heartbeat
+
+    url = settings.heartbeat_url.get_secret_value()
+    parts = urlsplit(url)
+    place = f"{parts.scheme.lower()}://{parts.netloc.rpartition('@')[2]}"
+    heartbeat = Heartbeat(url, proxy=settings.usual_proxy(place))
+    stop = asyncio.Event()
+    async with _beside(heartbeat.run(stop), stop):
+        yield heartbeat
+
+
+@contextlib.asynccontextmanager
+async def notifying(settings: Settings, parts: "Parts", holder: str) -> AsyncIterator[None]:
+    """Watches for problems meanwhile, or waits to take over from the process that does; `holder` is
+    this process's name."""
+    from notify.watcher import Watcher
+    from status.looking import Looking
+
+    looking = Looking(settings)
+
+    async def problems() -> "Sequence[Problem]":
+        return (await looking.look(parts)).problems
+
+    watcher = Watcher(
+        *(parts.store, problems, Outbox(destinations_of(settings))),
+        rules=rules_of(settings),
+        writer=writer_of(settings),
+        holder=holder,
+    )
+    stop = asyncio.Event()
+    async with _beside(watcher.run(stop), stop):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Runs `work` beside the body, and stops it at its end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait([task], timeout=_STOP_S)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

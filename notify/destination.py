@@ -1,0 +1,182 @@
+"""One address of NOTIFY_URLS: sends messages by apprise, one after another, each within a deadline.
+
+Apprise blocks, so it runs in a thread, which nothing can end: an address whose thread hangs takes
+no other message until it is back, and holds up neither the others nor the end of the process.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from addresses.notify_urls import (
+    ordinal,
+    scheme_of,
+    secrets_in_notify_url,
+    words_of_notify_url,
+)
+from logging_setup import OutageLog
+from notify.texts import Text
+from texts.foreign import foreign_text
+from texts.redaction import Redactor
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+DEADLINE_S: Final = 15.0  # for one attempt
+PAUSES_S: Final = (2.0, 10.0)  # before the second and the third attempt
+MOST_WAITING: Final = 10  # messages; the newest ones
+_LONGEST_REASON: Final = 200
+_LOADING: Final = threading.Lock()  # apprise loads its services once, with the first address
+
+log = structlog.get_logger(__name__)
+
+
+class WrongUrl(Exception):
+    """Apprise does not know the address; the message does not repeat it."""
+
+
+class Destination:
+    """An address of NOTIFY_URLS. `name` is all of it that is shown."""
+
+    def __init__(
+        self,
+        url: str,
+        number: int,
+        *,
+        deadline_s: float = DEADLINE_S,
+        pauses_s: tuple[float, ...] = PAUSES_S,
+    ) -> None:
+        self.name = f"{scheme_of(url)} ({ordinal(number)} of NOTIFY_URLS)"
+        self._url = url
+        self._deadline_s = deadline_s
+        self._pauses_s = pauses_s
+        self._busy: asyncio.Future[str | None] | None = None
+        self._waiting: deque[tuple[Text, asyncio.Future[str | None]]] = deque()
+        self._sending: asyncio.Task[None] | None = None
+        self._outage = OutageLog(log, "notification_failed", "notification_taken_again")
+
+    async def send(self, text: Text) -> str | None:
+        """None if the service took the message, else why not. Earlier messages go first; of more
+        than MOST_WAITING the oldest is dropped."""
+        end: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((text, end))
+        if len(self._waiting) > MOST_WAITING:
+            _settle(self._waiting.popleft()[1], "dropped: newer messages wait for this service")
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_waiting(), name=f"notify {self.name}")
+        return await end
+
+    async def attempt(self, text: Text) -> str | None:
+        """The same with one attempt, at once."""
+        if self._busy is not None and not self._busy.done():
+            return "the service has not answered the message before"
+        self._busy = _in_thread(lambda: self._call(text))
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await asyncio.shield(self._busy)
+        except TimeoutError:
+            return f"no answer within {self._deadline_s:g} s"
+
+    def check(self) -> None:
+        """Loads apprise with this address. Raises WrongUrl."""
+        _ = self._service
+
+    async def aclose(self) -> None:
+        """Drops what waits. A thread that hangs ends with the process."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        while self._waiting:
+            _settle(self._waiting.popleft()[1], "dropped: the process ends")
+
+    async def _send_waiting(self) -> None:
+        while self._waiting:
+            text, end = self._waiting.popleft()
+            try:
+                _settle(end, await self._send_one(text))
+            finally:
+                _settle(end, "dropped: the process ends")
+
+    async def _send_one(self, text: Text) -> str | None:
+        for pause_s in (*self._pauses_s, None):
+            why = await self.attempt(text)
+            if why is None:
+                self._outage.recovered(to=self.name)
+                return None
+            self._outage.failed(why, to=self.name)
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
+        return why
+
+    def _call(self, text: Text) -> str | None:
+        """Sends by apprise, in its thread."""
+        from apprise import NotifyFormat, NotifyType
+
+        try:
+            sent = self._service.notify(
+                text.body,
+                title=text.title,
+                notify_type=NotifyType(text.level),
+                body_format=NotifyFormat.TEXT,
+            )
+        except WrongUrl as error:
+            return str(error)
+        except Exception as error:  # plugins of many authors
+            return self._cleaned(f"{type(error).__name__}: {error}")
+        if sent:
+            return None
+        said = "; ".join(dict.fromkeys(entry.message for entry in sent.logs()))
+        return self._cleaned(said or "apprise gives no reason")
+
+    @cached_property
+    def _service(self) -> "Apprise":
+        import apprise
+
+        # Their lines repeat addresses. Of apprise's own we hear in the results of messages.
+        logging.getLogger("apprise").propagate = False
+        for name in ("apprise", "urllib3"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        asset = apprise.AppriseAsset(app_id="Perpcache", app_desc="Perpcache", async_mode=False)
+        service = apprise.Apprise(asset=asset)
+        with _LOADING:
+            added = service.add(self._url)
+        if not added:
+            raise WrongUrl(
+                "apprise does not know such an address: see docs/notifications.md for its form"
+            )
+        return service
+
+    def _cleaned(self, said: str) -> str:
+        secrets = [*secrets_in_notify_url(self._url)]
+        whole = Redactor([*secrets, *words_of_notify_url(self._url)])
+        parts = Redactor(secrets[2:], parts=True)  # but for the address, whose server may be told
+        return foreign_text(parts.clean(whole.clean(said[:2000])), _LONGEST_REASON)
+
+
+def _settle(end: "asyncio.Future[str | None]", why: str | None) -> None:
+    if not end.done():
+        end.set_result(why)
+
+
+def _in_thread(call: Callable[[], str | None]) -> "asyncio.Future[str | None]":
+    """What `call` returns, in a thread that ends with the process at the latest."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[str | None] = loop.create_future()
+
+    def run() -> None:
+        try:
+            why = call()
+        except BaseException as error:
+            why = f"{type(error).__name__}"
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+            loop.call_soon_threadsafe(_settle, done, why)
+
+    threading.Thread(target=run, name="notify", daemon=True).start()
+    return done

@@ -1,0 +1,1 @@
+"""Tests of notify/, with a real HTTP receiver."""
