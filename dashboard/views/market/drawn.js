@@ -31,7 +31,12 @@ export class DrawnCandles {
       handleScroll: { mouseWheel: false, vertTouchDrag: false },
       handleScale: { mouseWheel: false },
     });
-    this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: true });
+    this.candles = this.chart.addSeries(CandlestickSeries, {
+      priceLineVisible: false,
+      lastValueVisible: false,
+    });
+    // A line of our own: the series' would have the colour of a hollow candle.
+    this.lastPrice = this.candles.createPriceLine({ price: 0, lineWidth: 1, lineStyle: 1 });
     this.volume = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume",
       priceFormat: { type: "volume" },
@@ -72,9 +77,10 @@ export class DrawnCandles {
       this.titles.push(createTextWatermark(pane, { horzAlign: "left", vertAlign: "top", lines: [] }));
     });
     this.chart.subscribeCrosshairMove((event) => {
-      if (this.isShowing) return;
-      onPoint(event.point === undefined || event.time === undefined ? null : event.time * 1000);
+      if (event.sourceEvent === undefined) return; // it was not the user
+      onPoint(event.time === undefined ? null : event.time * 1000);
     });
+    element.addEventListener("mouseleave", () => onPoint(null));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range === null || this.isShowing) return;
       onRange(range);
@@ -119,8 +125,8 @@ export class DrawnCandles {
    */
   show({ rows, grid, decimals, marked }) {
     const data = seriesData(rows, grid, this.colors);
-    const isFirst = this.data === null;
-    const isStrange = !isFirst && !overlaps(this.data.times, grid);
+    const old = this.data;
+    const seen = old === null ? null : this.seen();
     this.isShowing = true;
     this.candles.applyOptions({
       priceFormat: {
@@ -130,7 +136,7 @@ export class DrawnCandles {
       },
     });
     for (const name of ["candles", "volume", "interest", "funding"]) {
-      renew(this[name], this.data?.[name], data[name]);
+      renew(this[name], old?.[name], data[name]);
     }
     this.dots.setMarkers(data.alone.map((time) => dot(time, this.colors.accent)));
     const times = new Set(grid);
@@ -138,8 +144,26 @@ export class DrawnCandles {
       marked.filter((ms) => times.has(ms)).map((ms) => mark(ms / 1000, this.colors.accent)),
     );
     this.data = { ...data, times: grid };
+    const last = rows.at(-1);
+    this.lastPrice.applyOptions({
+      price: last?.close ?? 0,
+      lineVisible: last !== undefined,
+      axisLabelVisible: last !== undefined,
+      color: last && last.close < last.open ? this.colors.down : this.colors.up,
+    });
     this.isShowing = false;
-    if (isFirst || isStrange) this.showNewest();
+    if (seen === null) this.showNewest();
+    else if (old.times[0] !== grid[0]) this.stay(seen, old.times, grid);
+  }
+
+  /** Shows the same times on another grid; its end, if the end was seen, or if they are not on it. */
+  stay(seen, old, grid) {
+    const shift = (old[0] - grid[0]) / (grid[1] - grid[0]);
+    const atEnd = seen.to >= old.length - 1;
+    const by = atEnd ? grid.length - old.length : shift;
+    const range = { from: seen.from + by, to: seen.to + by };
+    if (Number.isFinite(by) && range.from < grid.length - 3 && range.to > 3) this.look(range);
+    else this.showNewest();
   }
 
   showNewest() {
@@ -161,19 +185,19 @@ export class DrawnCandles {
 
   /** Puts the crosshair on a bar (ms), null takes it away; moves there if `follow` wants that. */
   point(ms, follow = false) {
-    this.isShowing = true;
     const index = ms === null ? -1 : this.data.times.indexOf(ms);
-    if (index < 0) this.chart.clearCrosshairPosition();
-    else {
-      const seen = this.seen();
-      if (follow && seen !== null && (index < seen.from || index > seen.to)) {
-        const half = (seen.to - seen.from) / 2;
-        this.chart.timeScale().setVisibleLogicalRange({ from: index - half, to: index + half });
-      }
-      const bar = this.data.candles[index];
-      this.chart.setCrosshairPosition(bar.close ?? 0, bar.time, this.candles);
+    if (index < 0) {
+      this.chart.clearCrosshairPosition();
+      return;
     }
-    this.isShowing = false;
+    const seen = this.seen();
+    if (follow && seen !== null && (index < seen.from || index > seen.to)) {
+      const length = seen.to - seen.from;
+      const from = Math.max(-2, Math.min(index - length / 2, this.data.times.length + 2 - length));
+      this.chart.timeScale().setVisibleLogicalRange({ from, to: from + length });
+    }
+    const bar = this.data.candles[index];
+    this.chart.setCrosshairPosition(bar.close ?? 0, bar.time, this.candles);
   }
 
   /** Shows so many times as many bars, up to the same last one. */
@@ -238,7 +262,5 @@ function alike(old, data) {
 
 const isNumber = (value) => typeof value === "number";
 const faint = (rgb) => rgb.replace(/^rgb\((.*)\)$/, "rgba($1, 0.25)");
-const overlaps = (times, grid) =>
-  times.length > 0 && grid.length > 0 && times.at(-1) >= grid[0] && grid.at(-1) >= times[0];
 const mark = (time, shade) => ({ time, position: "aboveBar", shape: "circle", size: 0.6, color: shade, text: "R" });
 const dot = (time, shade) => ({ time, position: "inBar", shape: "circle", size: 0.3, color: shade });

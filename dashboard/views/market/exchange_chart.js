@@ -12,21 +12,20 @@ import { differences } from "./revisions.js";
 const SAME = 1e-6; // bars; a range that was set comes back with rounded numbers
 const TITLES = ["", "Open interest, {base}", "Funding rate in force"];
 
+const isSame = (one, other) =>
+  one !== null && Math.abs(one.from - other.from) < SAME && Math.abs(one.to - other.to) < SAME;
+
 /** Charts that show the same bars and the same crosshair. */
 export class ChartGroup {
   constructor() {
     this.charts = new Set();
-    this.range = null;
   }
 
   /** A chart was moved to these bars: the others follow. */
   moved(by, range) {
-    const { range: before } = this;
-    const isSame =
-      before && Math.abs(before.from - range.from) < SAME && Math.abs(before.to - range.to) < SAME;
-    if (isSame) return;
-    this.range = range;
-    for (const chart of this.charts) if (chart !== by && chart.data !== null) chart.look(range);
+    for (const chart of this.charts) {
+      if (chart !== by && chart.data !== null && !isSame(chart.seen(), range)) chart.look(range);
+    }
   }
 
   pointed(by, ms, follow = false) {
@@ -68,6 +67,7 @@ export function ExchangeChart({ name, market, grid, decimals, revisions, lastClo
   useEffect(() => {
     const marked = [...(revisions?.keys() ?? [])];
     drawn.current.show({ rows: market.rows, grid, decimals, marked });
+    if (at !== null) drawn.current.point(at); // new bars have moved it
   }, [market.rows, grid, decimals, revisions, theme]);
 
   const times = market.rows.map((row) => row.open_time);
@@ -94,6 +94,10 @@ export function ExchangeChart({ name, market, grid, decimals, revisions, lastClo
     }
     event.preventDefault();
   };
+  const onLeave = () => {
+    onPoint(null);
+    group.pointed(null, null);
+  };
   return html`
     <figure class="candles" aria-labelledby="${id}-label">
       <figcaption id="${id}-label" class="unseen">${name}: candles, open interest and funding</figcaption>
@@ -108,7 +112,7 @@ export function ExchangeChart({ name, market, grid, decimals, revisions, lastClo
         aria-valuenow=${place < 0 ? Math.max(0, times.length - 1) : place}
         aria-valuetext=${row === undefined ? "no candles" : spoken(row, market, decimals)}
         onKeyDown=${onKeyDown}
-        onBlur=${() => onPoint(null)}
+        onBlur=${onLeave}
       >
         <div class="candles-drawn" ref=${box} aria-hidden="true"></div>
       </div>

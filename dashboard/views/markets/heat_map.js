@@ -9,7 +9,7 @@ import { named } from "../market/exchanges.js";
 import { classNameOf, classOf, legendOf, signed } from "./scale.js";
 import { coinsOf } from "./table_of.js";
 
-const FIRST = 60; // coins, the largest by turnover
+const FIRST = innerWidth < 640 ? 24 : 60; // coins, the largest by turnover
 
 /** `rows`: of tableOf; `measure`: one of MEASURES; `exchanges`: those that are shown, in order. */
 export function HeatMap({ rows, measure, exchanges, timeframe }) {
