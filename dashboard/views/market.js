@@ -70,14 +70,15 @@ function OneMarket({ symbol, timeframe, asOf, exchanges, shown, route }) {
   return html`
     <${AsOf} ...${{ timeframe, asOf }} since=${feed.knownSince} intervalMs=${head.intervalMs} shown=${head} isLoading=${feed.isLoading}
       onChange=${(ms) => route.set({ as_of: ms })} />
-    <${Freshness} ...${{ feed, asOf, timeframe }} />
+    <${Freshness} feed=${feed} />
     ${feed.error && html`<${ErrorBox} error=${feed.error} retry=${feed.reload} what=${asOf === null ? "The newest numbers cannot be read; these are from before" : "That time cannot be shown; this is from another one"} />`}
     <div class="exchanges exchanges-${there.length}" aria-busy=${feed.isLoading ? "true" : "false"}>
       ${there.map(
         (exchange) => html`
           <${OneExchange}
             key=${`${exchange} ${symbol} ${timeframe}`}
-            ...${{ exchange, head, grid, at, feed, timeframe, asOf }}
+            ...${{ exchange, head, grid, at }}
+            asOf=${feed.asOf}
             market=${markets[exchange]}
             decimals=${decimals[exchange]}
             revisions=${feed.revisions[exchange]}
@@ -95,9 +96,9 @@ function OneMarket({ symbol, timeframe, asOf, exchanges, shown, route }) {
 }
 
 /** When what is shown was collected, in UTC and here. */
-function Freshness({ feed, asOf }) {
+function Freshness({ feed }) {
   const now = useNow(1);
-  const { head } = feed;
+  const { head, asOf } = feed;
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const offset = -new Date(head.updatedAt).getTimezoneOffset();
   const here = offset === 0 ? "" : ` (${new Date(head.updatedAt).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })} in ${zone})`;
@@ -113,7 +114,7 @@ function Freshness({ feed, asOf }) {
   `;
 }
 
-function OneExchange({ exchange, market, head, grid, decimals, revisions, at, group, onPoint, onBegin }) {
+function OneExchange({ exchange, market, head, grid, decimals, revisions, asOf, at, group, onPoint, onBegin }) {
   const name = named(exchange);
   const holes = holesIn(market.rows, head.intervalMs);
   const last = market.rows.at(-1);
@@ -130,10 +131,10 @@ function OneExchange({ exchange, market, head, grid, decimals, revisions, at, gr
           ${revisions?.size > 0 && html`<${Badge} level="info" title="marked R in the chart">${plural(revisions.size, "corrected candle")}<//>`}
         </div>
       </div>
-      <${ExchangeChart} ...${{ name, market, grid, decimals, revisions, at, group, onPoint, onBegin }} lastClosed=${head.lastClosed} />
+      <${ExchangeChart} ...${{ name, market, grid, decimals, revisions, asOf, at, group, onPoint, onBegin }} lastClosed=${head.lastClosed} />
       <p class="said">${sentence(market, head, decimals)}</p>
       <${LastCandles} ...${{ name, market, head, decimals }} />
-      <${RowsTable} ...${{ name, market, decimals, revisions }} lastClosed=${head.lastClosed} />
+      <${RowsTable} ...${{ name, market, decimals, revisions, asOf }} lastClosed=${head.lastClosed} />
     </section>
   `;
 }

@@ -82,7 +82,10 @@ export class DrawnCandles {
     });
     element.addEventListener("mouseleave", () => onPoint(null));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range === null || this.isShowing) return;
+      if (range === null) return;
+      const count = Math.round(range.to - range.from);
+      element.dataset.seen = `${count} bars up to ${Math.round(range.to)}`;
+      if (this.isShowing) return;
       onRange(range);
       if (range.from < NEAR_BEGIN) onBegin();
     });

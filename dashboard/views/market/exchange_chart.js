@@ -8,6 +8,7 @@ import { DrawnCandles } from "./drawn.js";
 import { change, exact, exactPercent } from "./numbers.js";
 import { Value } from "./value.js";
 import { differences } from "./revisions.js";
+import { PRICES } from "./series.js";
 
 const SAME = 1e-6; // bars; a range that was set comes back with rounded numbers
 const TITLES = ["", "Open interest, {base}", "Funding rate in force"];
@@ -39,7 +40,7 @@ export class ChartGroup {
  * `market`: as the feed has it; `grid`: the open times of all charts; `at`: the bar that is read (ms),
  * null for the last one; `lastClosed`: of the document; `revisions`: by open time.
  */
-export function ExchangeChart({ name, market, grid, decimals, revisions, lastClosed, at, group, onPoint, onBegin }) {
+export function ExchangeChart({ name, market, grid, decimals, revisions, lastClosed, asOf, at, group, onPoint, onBegin }) {
   const box = useRef(null);
   const drawn = useRef(null);
   const theme = useTheme();
@@ -101,7 +102,7 @@ export function ExchangeChart({ name, market, grid, decimals, revisions, lastClo
   return html`
     <figure class="candles" aria-labelledby="${id}-label">
       <figcaption id="${id}-label" class="unseen">${name}: candles, open interest and funding</figcaption>
-      <${Readout} row=${at !== null && place < 0 ? { open_time: at } : row} ...${{ market, decimals, revisions, lastClosed }} />
+      <${Readout} row=${at !== null && place < 0 ? { open_time: at } : row} ...${{ market, decimals, revisions, lastClosed, asOf }} />
       <div
         class="chart-box"
         role="slider"
@@ -121,7 +122,7 @@ export function ExchangeChart({ name, market, grid, decimals, revisions, lastClo
 }
 
 /** The numbers of the bar that is read, on one line over the chart. */
-function Readout({ row, market, decimals, revisions, lastClosed }) {
+function Readout({ row, market, decimals, revisions, lastClosed, asOf }) {
   if (row === undefined) return html`<p class="readout muted">No candles.</p>`;
   const when = html`<span class="readout-time">${utc(row.open_time)} UTC</span>`;
   if (row.open === undefined) {
@@ -140,23 +141,30 @@ function Readout({ row, market, decimals, revisions, lastClosed }) {
       <span>OI <b title=${exact(row.open_interest)}>${compact(row.open_interest)}</b></span>
       <span>Funding <b>${exactPercent(row.funding_rate)}</b></span>
       ${row.open_time > lastClosed && html`<span class="tag">forming</span>`}
-      ${versions.length > 0 && html`<span class="tag tag-accent">R ${inWords(row, versions, decimals)}</span>`}
+      ${versions.length > 0 && html`<span class="tag tag-accent">R ${inWords(row, versions, decimals, asOf)}</span>`}
     </p>
   `;
 }
 
-/** "corrected 2026-12-01 08:15: high was 76.8": what earlier versions of a row had. */
-export function inWords(row, versions, decimals) {
-  const found = differences(row, versions);
-  if (versions.every(({ knownFrom, knownTo }) => knownFrom === knownTo)) {
-    return "another source tells other values";
+/**
+ * "corrected 2026-12-01 08:15: high was 76.8": what earlier versions of a row had. Of a row as it was
+ * known `asOf` (ms, null for now) also that it was corrected later.
+ */
+export function inWords(row, versions, decimals, asOf) {
+  const inForce = versions.filter(({ knownFrom, knownTo }) => knownFrom !== knownTo);
+  if (inForce.length === 0) return "another source tells other values";
+  const earlier = inForce.filter(({ knownTo }) => asOf === null || knownTo <= asOf);
+  const said = [];
+  if (earlier.length > 0) {
+    const was = differences(row, earlier).map(
+      ({ name, was: value }) =>
+        `${name.replace("_", " ")} was ${exact(value, PRICES.includes(name) ? decimals : 0)}`,
+    );
+    said.push(`corrected ${utc(earlier.at(-1).knownTo)}${was.length > 0 ? `: ${was.join(", ")}` : ""}`);
   }
-  const until = Math.max(...versions.map(({ knownTo }) => knownTo));
-  const was = found.map(({ name, was: value }) => `${name.replace("_", " ")} was ${exact(value, name in PRICE ? decimals : 0)}`);
-  return `corrected ${utc(until)}${was.length > 0 ? `: ${was.join(", ")}` : ""}`;
+  if (earlier.length < inForce.length) said.push(`corrected later, ${utc(inForce.at(-1).knownTo)}`);
+  return said.join("; ");
 }
-
-const PRICE = { open: 1, high: 1, low: 1, close: 1 };
 
 function spoken(row, { base }, decimals) {
   const oi = row.open_interest === null ? "unknown" : `${exact(row.open_interest)} ${base}`;

@@ -9,6 +9,8 @@ import { mergedRevisions, readRevisions } from "./revisions.js";
 
 const OLDER_ROWS = 500; // asked for at once when the chart is scrolled to its beginning
 const MOST_ROWS = 20_000; // of one exchange: more than that only makes a browser slow
+const NOT_YET_TRIES = 5;
+const NOT_YET_MS = 1_500;
 const LOOK_MS = 60_000; // beside events, which may be cut off on their way
 
 /**
@@ -16,6 +18,7 @@ const LOOK_MS = 60_000; // beside events, which may be cut off on their way
  * `revisions`, as readRevisions does, or null where the record cannot be read.
  */
 const NOTHING = {
+  asOf: null, // the time that the rows are of (ms), null for now
   head: null,
   markets: {},
   revisions: {},
@@ -58,12 +61,13 @@ class MarketFeed {
     const { signal } = this.stopping;
     try {
       const asOf = this.asOf === null ? "" : `&as_of=${this.asOf}`;
-      const { data } = await get(this.path + asOf, { signal });
+      const data = await this.readWhole(this.path + asOf);
       const markets = Object.fromEntries(
         this.exchanges.map((exchange) => [exchange, marketOf(data, exchange, this.symbol)]),
       );
       this.begins = this.olderFrom = undefined;
       this.change({
+        asOf: this.asOf,
         head: headOf(data),
         markets,
         revisions: {},
@@ -78,6 +82,20 @@ class MarketFeed {
       return;
     }
     await this.mark();
+  }
+
+  /** A document. One of a time may be recorded only a second or two after it was published. */
+  async readWhole(path) {
+    const { signal } = this.stopping;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return (await get(path, { signal })).data;
+      } catch (error) {
+        if (this.asOf === null || error.status !== 503 || tries === NOT_YET_TRIES) throw error;
+        await new Promise((resolve) => setTimeout(resolve, NOT_YET_MS));
+        signal.throwIfAborted();
+      }
+    }
   }
 
   /** Reads what a publish has brought: the rows that closed since the last one, and the forming. */
@@ -249,7 +267,7 @@ export function useMarket({ symbol, timeframe, asOf, exchanges }) {
     shown.current = market;
     const mine = new MarketFeed({ symbol, timeframe, asOf, exchanges }, setState);
     feed.current = mine;
-    if (isSame) mine.state = { ...state, revisions: {}, isLoading: true, error: null };
+    if (isSame) mine.state = { ...state, isLoading: true, error: null };
     mine.load();
     if (asOf !== null) return () => mine.stop();
     const look = () => document.hidden || mine.refresh();

@@ -65,13 +65,11 @@ export function mergedRevisions(several) {
   return merged;
 }
 
-/** What the earlier versions had in other values than the row has: `[{name, was, until}]`. */
+/** What earlier versions had in other values than the row has: `[{name, was, until}]`. */
 export function differences(row, versions) {
-  return versions
-    .filter(({ knownFrom, knownTo }) => knownTo !== knownFrom)
-    .flatMap(({ values, knownTo }) =>
-      Object.entries(values)
-        .filter(([name, was]) => was !== row[name])
-        .map(([name, was]) => ({ name, was, until: knownTo })),
-    );
+  return versions.flatMap(({ values, knownTo }) =>
+    Object.entries(values)
+      .filter(([name, was]) => was !== row[name])
+      .map(([name, was]) => ({ name, was, until: knownTo })),
+  );
 }

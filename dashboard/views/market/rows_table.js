@@ -9,7 +9,7 @@ import { Value } from "./value.js";
 
 const PAGE = 50;
 
-export function RowsTable({ name, market, decimals, revisions, lastClosed }) {
+export function RowsTable({ name, market, decimals, revisions, lastClosed, asOf }) {
   const [open, setOpen] = useState(false);
   const [count, setCount] = useState(PAGE);
   const { rows, base, quote } = market;
@@ -42,7 +42,7 @@ export function RowsTable({ name, market, decimals, revisions, lastClosed }) {
       render: (row) => {
         const versions = revisions?.get(row.open_time);
         if (row.open_time > lastClosed) return "forming";
-        return versions ? inWords(row, versions, decimals) : "";
+        return versions ? inWords(row, versions, decimals, asOf) : "";
       },
     },
   ];

@@ -1,0 +1,64 @@
+"""Corrections in the view Market: a service without streams, whose exchange tells a candle anew."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from main import main
+from stores.embedded.stores import remove_embedded_data
+from tests.dashboard.conftest import OpenPage
+from tests.dashboard.test_market import document, minutes, opened, rows_of
+from tests.fixtures.forked import ForkedProgram
+from tests.fixtures.service import OF_TESTS, SHORT_HISTORY, Service, asking
+from tests.fixtures.simulator import Simulator
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def without_streams(demo_exchanges: Simulator, tmp_path: Path) -> AsyncIterator[Service]:
+    """A service that asks for every candle: streams would be believed for what had closed."""
+    settings = {**OF_TESTS, **SHORT_HISTORY, **asking(demo_exchanges), "DATA_DIR": str(tmp_path)}
+    settings |= {"LIVE": "off", "TIMEFRAMES": "5m"}
+    process = ForkedProgram(main, ["serve", "--one-process"], settings, tmp_path)
+    await process.open()
+    service = Service(process)
+    try:
+        await service.wait_ready()
+        await service.funding_ready()
+        await service.collect("5m")
+        yield service
+    finally:
+        await service.stop()
+        remove_embedded_data(tmp_path)
+
+
+@pytest.mark.slow
+async def test_a_corrected_candle_is_marked(
+    without_streams: Service, open_page: OpenPage, demo_exchanges: Simulator
+) -> None:
+    async def open_it(route: str) -> object:
+        return await open_page(without_streams.address, route)
+
+    page = await opened(open_it, "#/market/BTCUSDT/5m?exchanges=binance")  # type: ignore[arg-type]
+    before = await document(without_streams, "cache/5m?symbol=BTCUSDT&exchange=binance")
+    changed = rows_of(before, "binance", "BTCUSDT")[-4]
+    correction = {"kind": "correction", "exchange": "binance", "symbol": "BTCUSDT"}
+    demo_exchanges.post("/sim/faults", {**correction, "time": changed["open_time"]})
+    await without_streams.collect("5m")
+    await page.sees("1 corrected candle", "[data-exchange=binance]")
+    await page.page.click(".twin summary")
+    row = page.page.locator(".twin tr", has_text=minutes(changed["open_time"]))
+    remark = await row.locator("td").last.inner_text()
+    assert remark.startswith("corrected ")
+    was = re.search(r"volume was ([\d,.]+\d)", remark)
+    assert was is not None and was[1].replace(",", "") == changed["volume"]
+    await page.shot("market-corrected")
+
+    # As it was known before, the row has its first value, and is said to be corrected later.
+    at = before["updated_at"] + 1
+    await page.page.goto(f"{page.address}/ui/#/market/BTCUSDT/5m?exchanges=binance&as_of={at}")
+    await page.sees("corrected later", ".twin table")
+    cells = await row.locator("td").all_inner_texts()
+    assert cells[4].replace(",", "") == changed["volume"]
