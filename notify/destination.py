@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from apprise import Apprise
 
 DEADLINE_S: Final = 15.0  # for one attempt
+LOADING_S: Final = 60.0  # for apprise, which takes a second and more of CPU, once
 PAUSES_S: Final = (2.0, 10.0)  # before the second and the third attempt
 MOST_WAITING: Final = 10  # messages; the newest ones
 _LONGEST_REASON: Final = 200
@@ -57,6 +58,7 @@ class Destination:
         self._url = url
         self._deadline_s = deadline_s
         self._pauses_s = pauses_s
+        self._is_loaded = False
         self._busy: asyncio.Future[str | None] | None = None
         self._waiting: deque[tuple[Text, asyncio.Future[str | None]]] = deque()
         self._sending: asyncio.Task[None] | None = None
@@ -77,12 +79,11 @@ class Destination:
         """The same with one attempt, at once."""
         if self._busy is not None and not self._busy.done():
             return "the service has not answered the message before"
-        self._busy = _in_thread(lambda: self._call(text))
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                return await asyncio.shield(self._busy)
-        except TimeoutError:
-            return f"no answer within {self._deadline_s:g} s"
+        if not self._is_loaded:
+            if (why := await self._within(LOADING_S, self._load)) is not None:
+                return why
+            self._is_loaded = True
+        return await self._within(self._deadline_s, lambda: self._call(text))
 
     def check(self) -> None:
         """Loads apprise with this address. Raises WrongUrl."""
@@ -95,6 +96,15 @@ class Destination:
             await asyncio.gather(self._sending, return_exceptions=True)
         while self._waiting:
             _settle(self._waiting.popleft()[1], "dropped: the process ends")
+
+    async def _within(self, seconds: float, call: Callable[[], str | None]) -> str | None:
+        """What `call` returns, in a thread, or that it took too long."""
+        self._busy = _in_thread(call)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(self._busy)
+        except TimeoutError:
+            return f"no answer within {seconds:g} s"
 
     async def _send_waiting(self) -> None:
         while self._waiting:
@@ -115,6 +125,13 @@ class Destination:
                 await asyncio.sleep(pause_s)
         return why
 
+    def _load(self) -> str | None:
+        try:
+            _ = self._service
+        except WrongUrl as error:
+            return str(error)
+        return None
+
     def _call(self, text: Text) -> str | None:
         """Sends by apprise, in its thread."""
         from apprise import NotifyFormat, NotifyType
@@ -126,8 +143,6 @@ class Destination:
                 notify_type=NotifyType(text.level),
                 body_format=NotifyFormat.TEXT,
             )
-        except WrongUrl as error:
-            return str(error)
         except Exception as error:  # plugins of many authors
             return self._cleaned(f"{type(error).__name__}: {error}")
         if sent:

@@ -106,7 +106,7 @@ class Watcher:
             return True
         now_ms = self._clock.wall_ms()
         found = list(problems)[:_MOST_PROBLEMS]
-        if not self._holds_lease and not any(p.kind is ProblemKind.STORE_AWAY for p in found):
+        if not self.holds_lease and not any(p.kind is ProblemKind.STORE_AWAY for p in found):
             return True  # the store is back: the lease first, which another may have by now
         self._memory.record = followed(self._memory.record, found, self._rules, now_ms)
         self._tell(now_ms)
@@ -120,16 +120,17 @@ class Watcher:
             await asyncio.wait(self._in_flight)
 
     @property
-    def _holds_lease(self) -> bool:
+    def holds_lease(self) -> bool:
+        """Whether this process is the one that watches, by its own clock."""
         return self._lease is not None and self._lease.held
 
     async def _watches(self) -> bool:
         """Whether this process holds the lease, or was the last holder and the store is away.
         Raises StoreUnavailable if it held none before."""
-        if self._holds_lease and self._memory.is_loaded:
+        if self.holds_lease and self._memory.is_loaded:
             return True
         try:
-            if not self._holds_lease:
+            if not self.holds_lease:
                 self._lease = await try_acquire(
                     self._store, NAME, holder=self._holder, ttl_s=self._ttl_s
                 )
