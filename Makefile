@@ -47,10 +47,18 @@ docs: $(DOCS_VENV)/run.stamp ## builds the pages of docs/ into a site, docs/site
 # set, or each start would compile them again.
 test test-slow: export PYTHONDONTWRITEBYTECODE :=
 
-test: check ## lint, types and the whole test suite
+# The tests of the page need Chromium; without one they are skipped, and say so.
+.PHONY: chromium
+chromium:
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome || command -v chrome; } >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing Chromium for the tests of the page ..." && \
+		apt-get -qq update && apt-get -qq install --no-install-recommends chromium >/dev/null; } || \
+		echo "no Chromium: the tests of the page are skipped (Debian: apt install chromium)"
+
+test: check chromium ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n 4 --dist worksteal
 
-test-slow: $(VENV)/dev.stamp ## the tests that take long and that `make test` leaves out
+test-slow: $(VENV)/dev.stamp chromium ## the tests that take long and that `make test` leaves out
 	$(BIN)/python -m pytest -m slow -n logical --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/dev.stamp ## lint, types, and known vulnerabilities of the pinned packages (skipped offline)

@@ -5,7 +5,6 @@ tests share one event loop. `demo_page` opens a window; it fails the test if the
 """
 
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,29 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import pytest_asyncio
 
-from main import main
-from stores.embedded.stores import remove_embedded_data
 from tests.fixtures.api import StartApi, starting_apis
 from tests.fixtures.browser import DESK, Opened, browser, opened
-from tests.fixtures.forked import ForkedProgram
-from tests.fixtures.service import OF_TESTS, Service, asking
+from tests.fixtures.demo_service import API_TOKEN, CRON_SECRET, running_demo
+from tests.fixtures.service import Service
 from tests.fixtures.simulator import Simulator
+
+__all__ = ["API_TOKEN", "CRON_SECRET", "MARKETS", "OpenPage"]
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 HERE: Final = Path(__file__).parent
 MARKETS: Final = 6  # of each exchange
-API_TOKEN: Final = "operators-token"
-CRON_SECRET: Final = "crons-secret"
-_COLLECTORS: Final = """
-[[collector]]
-name = "majors"
-exchange = "binance"
-symbols = ["BTC-USDT", "ETH-USDT"]
-data_types = ["ticker"]
-outputs = ["redis"]
-"""
 
 OpenPage = Callable[..., Awaitable[Opened]]
 
@@ -61,38 +50,8 @@ def demo_exchanges() -> Iterator[Simulator]:
 async def demo_service(demo_exchanges: Simulator) -> AsyncIterator[Service]:
     """The whole service with funding, 5m and 4h collected, a collector and schedules, as `make run`
     has them. `service.post(...)` and `service.collect("5m")` publish; API_TOKEN guards changes."""
-    with tempfile.TemporaryDirectory(prefix="perpcache-ui-") as folder:
-        collectors = Path(folder) / "collectors.toml"
-        collectors.write_text(_COLLECTORS, encoding="utf-8")
-        address = demo_exchanges.base_url
-        settings = {
-            **OF_TESTS,
-            **asking(demo_exchanges),
-            "DATA_DIR": folder,
-            "HISTORY_CANDLES": "60",
-            "FUNDING_HISTORY": "30",
-            "SCHEDULES": "on",
-            "PROVIDERS": "on",
-            "PROVIDERS_BASE_URL": address,
-            "COLLECTORS": str(collectors),
-            "BINANCE_WS_URL": address.replace("http", "ws", 1),
-            "BYBIT_WS_URL": address.replace("http", "ws", 1),
-            "API_TOKEN": API_TOKEN,
-            "CRON_SECRET": CRON_SECRET,
-        }
-        process = ForkedProgram(main, ["serve", "--one-process"], settings, Path(folder))
-        await process.open()
-        service = Service(process)
-        try:
-            await service.wait_ready()
-            service.authorize(API_TOKEN)
-            await service.funding_ready()
-            for timeframe in ("4h", "5m"):
-                await service.collect(timeframe)
-            yield service
-        finally:
-            await service.stop()
-            remove_embedded_data(Path(folder))
+    async with running_demo(demo_exchanges) as service:
+        yield service
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -46,7 +46,7 @@ export function Jobs({ jobs, now }) {
   ];
   const seen = ended.some(({ last }) => last.error) ? columns : columns.slice(0, -1);
   return html`
-    <${Card} title="Jobs" actions=${html`<a href=${href("work", ["runs"])}>Runs and their logs</a>`}>
+    <${Card} title="Jobs" actions=${html`<a href=${href("work", ["jobs"])}>Jobs and their runs</a>`}>
       ${running.length > 0 &&
       html`<ul class="running" aria-label="Jobs that run or wait">
         ${running.map((job) => html`<${Running} key=${job.id} job=${job} now=${now} />`)}

@@ -12,7 +12,7 @@ const PLACES = {
   collector_failed: ["work", ["collectors"], "Collectors"],
   schedule_failing: ["work", ["schedules"], "Schedules"],
   no_worker: ["work", ["workers"], "Workers"],
-  job_failing: ["work", ["runs"], "Runs and their logs"],
+  job_failing: ["work", ["jobs"], "Jobs and their runs"],
   chain_dead: ["work", ["providers"], "Providers"],
   value_quarantined: ["work", ["providers"], "Providers"],
   markets_missing: ["markets", [], "Whole market"],
