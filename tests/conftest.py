@@ -1,5 +1,8 @@
 """Every fixture lives in tests/fixtures, one file for each real thing that tests talk to."""
 
+import gc
+from collections.abc import Generator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -39,6 +42,18 @@ pytest_plugins = [
     "tests.fixtures.schedules",
     "tests.fixtures.earlier_release",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The modules and tests of a whole run are more than half a million objects that stay: looking
+    through them for garbage, again and again, took a quarter of the time of finding the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        runtime.tune_garbage_collection()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
