@@ -100,7 +100,13 @@ async def heartbeating(settings: Settings) -> AsyncIterator["Heartbeat | None"]:
 @contextlib.asynccontextmanager
 async def notifying(settings: Settings, parts: "Parts", holder: str) -> AsyncIterator[None]:
     """Watches for problems meanwhile, or waits to take over from the process that does; `holder` is
-    this process's name."""
+    this process's name.
+
+    Over Upstash, where every command is billed, nobody watches where nobody is to be told.
+    """
+    if parts.store.kind == "upstash" and settings.notify_urls is None:
+        yield
+        return
     from notify.watcher import Watcher
     from status.looking import Looking
 

@@ -95,11 +95,15 @@ class Watcher:
         """One look, if this process is the one that watches; returns whether it is."""
         try:
             if not await self._watches():
+                self._outage.recovered()
                 return False
             async with asyncio.timeout(_LOOK_S):
                 problems = await self._look()
         except (StoreUnavailable, TimeoutError) as error:
-            self._outage.failed(error)
+            if self._memory.is_loaded:
+                self._outage.failed(error)
+            else:  # others tell that the store is away
+                log.debug("watch_not_begun", error=str(error))
             return True
         except Exception:
             log.exception("look_failed")

@@ -58,8 +58,9 @@ def test_the_message_is_the_one_that_is_sent() -> None:
         ProblemKind.EXCHANGE_BANNED,
         "binance",
         Severity.CRITICAL,
-        "binance has banned this address for 290 s more: HTTP 418, Way too many requests",
-        "Ask less from this address, or give other programs on it another one.",
+        "binance has banned this address for 290 s more, until 2026-11-20T14:09:50Z: HTTP 418, way"
+        " too many requests",
+        "Wait, and lower RATE_FRACTION or end other programs at this address.",
     )
     message = Message(Reason.BEGUN, [Sending(Reason.BEGUN, Known(problem, at_ms))])
     writer = writer_of(load_settings(**settings_in(_SETTINGS.text)))
