@@ -15,11 +15,15 @@ export function WindowedTable({ caption, columns, rows, sort, onSort }) {
   const box = useRef(null);
   const [seen, setSeen] = useState({ top: 0, height: FIRST_PX });
   useEffect(() => {
-    const look = () => setSeen({ top: box.current.scrollTop, height: box.current.clientHeight });
+    const element = box.current; // a scroll may still be told of when the table is gone
+    const look = () => setSeen({ top: element.scrollTop, height: element.clientHeight });
     const observer = new ResizeObserver(look);
-    observer.observe(box.current);
-    box.current.addEventListener("scroll", look, { passive: true });
-    return () => observer.disconnect();
+    observer.observe(element);
+    element.addEventListener("scroll", look, { passive: true });
+    return () => {
+      observer.disconnect();
+      element.removeEventListener("scroll", look);
+    };
   }, []);
   // Another order begins at its top.
   useLayoutEffect(() => {
