@@ -32,6 +32,7 @@ from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import InvalidQuery
 from api.documents.unknown_symbols import ListedSymbols
 from api.events.endpoint import EventsEndpoint
+from api.exchange_pauses import build_exchange_pauses
 from api.history.answering import HistoryAnswers
 from api.history.backfills import build_backfills
 from api.history.holes import build_holes
@@ -40,7 +41,7 @@ from api.home import build_home
 from api.jobs import build_jobs
 from api.middleware import Middleware
 from api.openapi import openapi
-from api.overview.endpoint import build_overview
+from api.overview.endpoint import StatusEndpoint, build_overview
 from api.parts import Parts
 from api.providers.off import build_off
 from api.providers.records import build_provider_records
@@ -65,7 +66,8 @@ from history.as_of_document import AsOfDocuments
 from history.reading import HistoryReader
 from metrics.api import ApiMetrics
 from metrics.event_loop import measuring_loop_lag
-from status.parts_state import database_probe
+from status.kept import Recent
+from status.parts_state import DatabaseFound, database_probe
 from stores.hot.store import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ def create_app(
     """
     processes = ProcessGroup(metrics or ApiMetrics(), settings.api_names)
     probe = database_probe(settings)
-    app = Api(settings, connect, piece_deadline_s, processes)
+    app = Api(settings, connect, piece_deadline_s, processes, probe)
     routers = (
         build_home(VERSION, _SUMMARY),
         build_listing(),
@@ -119,7 +121,8 @@ def create_app(
         *_provider_routes(settings, app.tokens),
         build_provider_records(),
         build_status(settings, app.tokens, probe),
-        build_overview(settings, VERSION, processes, probe),
+        build_overview(),
+        build_exchange_pauses(settings, app.tokens),
         build_scrape(processes),
         build_docs(),
         build_dashboard(),
@@ -140,8 +143,10 @@ class Api(FastAPI):
         connect: Connect,
         piece_deadline_s: float,
         processes: ProcessGroup,
+        probe: Recent[DatabaseFound],
     ) -> None:
         self._processes = processes
+        self._probe = probe
         self._metrics = processes.metrics
         self._piece_deadline_s = piece_deadline_s
         self._settings = settings
@@ -273,6 +278,11 @@ class Api(FastAPI):
             history = HistoryAnswers(
                 HistoryReader(parts.database.history_reads, parts.database.history_name)
             )
+            status = StatusEndpoint(
+                *(self._settings, VERSION, parts, self._processes, self._probe),
+                cors=self._cors,
+                in_flight=self.in_flight,
+            )
             console = Console(
                 self._settings, self.tokens, engine_console(self._settings, parts.database)
             )
@@ -291,11 +301,13 @@ class Api(FastAPI):
                         "console": console,
                         "asking": self._asking(parts),
                         "facade": facade,
+                        "status": status,
                     }
             finally:
                 await self._watcher.aclose()
                 await events.aclose()
                 history.aclose()
+                await status.aclose()
                 await console.aclose()
                 await cache.aclose()
 

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from addresses.lists import parse_choice
+from addresses.lists import parse_age_limits, parse_choice
 from addresses.notify_urls import secrets_in_notify_url, split_notify_urls
 from addresses.proxy import Proxy, is_spared, parse_proxy, parse_usual_proxy
 from addresses.redis_parts import RedisParts
@@ -82,9 +82,15 @@ def _timeframes(value: str) -> tuple[Timeframe, ...]:
     return tuple(timeframe for timeframe in Timeframe if timeframe in made)
 
 
+def _age_limits(value: str) -> tuple[tuple[str, int], ...]:
+    """Documents with the age (s) at which each counts as old; 0: never."""
+    return parse_age_limits(value, (*Timeframe, "global_fr"))
+
+
 # NoDecode: pydantic-settings would read a list as JSON.
 Exchanges = Annotated[tuple[Exchange, ...], NoDecode, read_by(_exchanges)]
 Timeframes = Annotated[tuple[Timeframe, ...], NoDecode, read_by(_timeframes)]
+AgeLimits = Annotated[tuple[tuple[str, int], ...], NoDecode, read_by(_age_limits)]
 
 
 _Loaded = TypeVar("_Loaded", bound=BaseSettings)
@@ -328,6 +334,11 @@ class Settings(_WithRetention):
     min_refresh_s: float = Field(2, ge=0, le=3600)
     fr_refresh_on_start: bool = True
     worker_memory_mb: int = Field(512, ge=0, le=1_000_000)
+
+    # What counts as a problem: documents older than this, which wins over what their schedules
+    # imply, and less room on the disk of DATA_DIR.
+    document_age_limits: AgeLimits = ()
+    disk_free_min: ByteSize = Field(2 * 10**9, ge=0)
 
     @model_validator(mode="after")
     def _one_of_each_store(self) -> "Settings":

@@ -59,6 +59,7 @@ from stores.cold.live_tables import BookRow, LiveRow, LiveTables, TickerRow, Tra
 from stores.cold.lone_connection import LoneConnection
 from stores.cold.markets import Markets, SavedMarkets
 from stores.cold.migrate import MIGRATIONS
+from stores.cold.overview import Overview, RecordFigures, ScheduleRow
 from stores.cold.pool import (
     DATABASE_TEXT,
     LASTING_TEXTS,
@@ -134,11 +135,13 @@ __all__ = [
     "PublishLog",
     "QueueRow",
     "RangeState",
+    "RecordFigures",
     "Retained",
     "Revisions",
     "RunFilter",
     "RunRow",
     "SavedMarkets",
+    "ScheduleRow",
     "SeriesKey",
     "SeriesRows",
     "Snapshot",
@@ -212,6 +215,7 @@ class Database:
         self.worker_rounds = WorkerRounds(pool)
         self.worker_queues = QueueRows(pool)
         self.providers = ProviderTables(pool)
+        self.overview = Overview(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its

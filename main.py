@@ -185,10 +185,6 @@ def _load_one_shot(command: str) -> "Command":
         from commands import coins
 
         return coins.run
-    if command == "mcp":
-        from commands import mcp
-
-        return mcp.run
     if command == "import":
         from commands import import_files
 
@@ -201,6 +197,10 @@ def _load_one_shot(command: str) -> "Command":
         from commands import providers
 
         return providers.run
+    if command == "unpause":
+        from commands import unpause
+
+        return unpause.run
     if command == "notify-test":
         from commands import notify_test
 

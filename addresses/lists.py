@@ -9,6 +9,8 @@ from addresses.web import check_origin
 
 Network = IPv4Network | IPv6Network
 
+_AGE: Final = re.compile(r"(\d{1,6})([smhd])")
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _HOST: Final = re.compile(r"(\*?\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)
 
 
@@ -24,6 +26,22 @@ def parse_choice(text: str, known: Collection[str]) -> list[str]:
     if not names or not set(names) <= set(known) or len(set(names)) < len(names):
         raise ValueError(f"must be a comma-separated choice of {', '.join(known)}, each once")
     return names
+
+
+def parse_age_limits(text: str, known: Collection[str]) -> tuple[tuple[str, int], ...]:
+    """Known names, each once with an age in seconds: `4h=5h,global_fr=9h`; 0 for `off`. Raises
+    ValueError."""
+    found: dict[str, int] = {}
+    for entry in split_list(text):
+        name, _, age = (word.strip() for word in entry.lower().partition("="))
+        matched = _AGE.fullmatch(age)
+        if name not in known or name in found or (age != "off" and matched is None):
+            raise ValueError(
+                "must be documents with ages in s, m, h or d, or off, comma-separated and each"
+                f" once, such as 4h=5h,global_fr=9h; the documents are {', '.join(known)}"
+            )
+        found[name] = int(matched[1]) * _UNITS_S[matched[2]] if matched else 0
+    return tuple(found.items())
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ from api.documents.endpoint import PREFIX, READING, CacheEndpoint
 from api.events.endpoint import PATH as EVENTS
 from api.events.endpoint import EventsEndpoint
 from api.history.body import HEAD_ONLY
+from api.overview.endpoint import PATH as STATUS
+from api.overview.endpoint import StatusEndpoint
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
 from api.tokens import Tokens
@@ -87,6 +89,9 @@ class Middleware:
         if is_reading and path == EVENTS:
             events: EventsEndpoint = scope["state"]["events"]
             return events(scope, receive, send)
+        if is_reading and path == STATUS:
+            status: StatusEndpoint = scope["state"]["status"]
+            return status(scope, receive, send)
         return self._answer(scope, receive, send, path)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:

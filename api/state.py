@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
+from starlette.types import ASGIApp
 
 from api.documents.endpoint import CacheEndpoint
 from api.events.endpoint import EventsEndpoint
@@ -27,6 +28,7 @@ class ApiState(TypedDict):
     console: Console
     asking: "Asking | None"  # None where PROVIDERS=off
     facade: "FacadeEndpoint | None"  # None where FACADE=off
+    status: ASGIApp  # api.overview.endpoint.StatusEndpoint
 
 
 def _parts(request: Request) -> Parts:

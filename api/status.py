@@ -14,10 +14,10 @@ from api.state import RequestParts
 from api.tokens import Tokens
 from config import Settings
 from documents.names import DOCUMENTS
+from status.kept import Recent
 from status.parts_state import (
     DEADLINE_S,
     DatabaseFound,
-    Recent,
     StoreFound,
     judged,
     pause_keys,

@@ -149,7 +149,7 @@ class ExchangeClient:
         self._sessions = {proxy: self._open(proxy) for proxy in {None, *self._proxies.values()}}
         if self._shared is not None:
             self._shared.listen(
-                lambda exchange, *pause: self.limits.for_exchange(exchange).extend_pause(*pause)
+                lambda exchange, *pause: self.limits.for_exchange(exchange).heard(*pause)
             )
         return self
 
@@ -228,7 +228,7 @@ class ExchangeClient:
         if isinstance(error, RateLimited | Banned):
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
             self._metrics.paused(request.exchange)
-            await self.limits.for_exchange(request.exchange).pause(pause_s, error.cause)
+            await self.limits.for_exchange(request.exchange).pause(pause_s, _pause_cause(error))
             log.warning(
                 "exchange_paused",
                 exchange=request.exchange,
@@ -350,3 +350,8 @@ async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
                 status=answer.status,
             )
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _pause_cause(error: RateLimited | Banned) -> str:
+    """The cause as others see it; it says first if the address is banned."""
+    return f"banned: {error.cause}" if isinstance(error, Banned) else error.cause

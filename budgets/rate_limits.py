@@ -8,7 +8,7 @@ from typing import Final
 from budgets.budget import ANSWER_SOON_S, Budget, Ticket
 from budgets.headers import exchange_time_ms, number_of
 from budgets.pace import Pace
-from budgets.shared_budgets import SharedBudgets
+from budgets.shared_budgets import SharedBudgets, is_lift
 from market.markets import Exchange
 from timing.clock import Clock, SystemClock
 from venues import VENUES
@@ -66,6 +66,9 @@ class ExchangeLimits:
                 now = self._clock.monotonic_s()
                 paused_s = self._paused_until - now
                 if paused_s > 0 and self._shared is not None:
+                    if await self._shared.was_lifted(self.exchange):
+                        self.lift_pause()
+                        continue
                     await self._shared.resend_pause(self.exchange)
                 if paused_s > LONGEST_PAUSE_S:
                     raise self._banned(request, paused_s)
@@ -132,6 +135,17 @@ class ExchangeLimits:
         self.extend_pause(duration_s, cause)
         if longer and self._shared is not None:
             await self._shared.pause(self.exchange, duration_s, cause)
+
+    def lift_pause(self) -> None:
+        """Ends the pause in this process."""
+        self._paused_until = self._clock.monotonic_s()
+
+    def heard(self, duration_s: float, cause: str) -> None:
+        """Takes over a pause, or its end, that another process has told."""
+        if is_lift(duration_s, cause):
+            self.lift_pause()
+        else:
+            self.extend_pause(duration_s, cause)
 
     def extend_pause(self, duration_s: float, cause: str) -> None:
         """Extends the pause without telling the processes that share the limits."""

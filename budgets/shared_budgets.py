@@ -106,13 +106,14 @@ return {given, math.floor(ends - now), 0, '', slot}
 """
 )
 
-# KEYS: the log of events, its pauses, the exchange's pause. ARGV: ms, cause, channel, exchange,
-# egress id. Sets and tells the pause unless a longer one is set. Returns the ms left of the pause.
+# KEYS: the log of events, its pauses, the exchange's pause, the mark of a lifted one. ARGV: ms,
+# cause, channel, exchange, egress id. Sets and tells the pause unless a longer one is set. Returns
+# the ms left of the pause.
 _PAUSE: Final = (
     BEGIN_PAUSE
     + """
 if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[1]) then
-  redis.call('DEL', KEYS[3])
+  redis.call('DEL', KEYS[3], KEYS[4])
   redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[1])
   redis.pcall('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
   begin_pause(KEYS[1], KEYS[2], ARGV[5], ARGV[4], tonumber(ARGV[1]), ARGV[2])
@@ -120,6 +121,13 @@ end
 return redis.call('PTTL', KEYS[3])
 """
 )
+
+# lifted(mark): whether the pause that lasts was lifted.
+_LIFTED: Final = "return redis.call('EXISTS', KEYS[1])"
+# The cause in the message that a pause was lifted, whose length is 0.
+LIFTED: Final = "lifted"
+# How often a paused process looks, beside that message, whether its pause was lifted.
+_LOOK_EVERY_S: Final = {"native": 5.0, "upstash": 30.0}
 
 OnPause = Callable[[Exchange, float, str], None]
 
@@ -166,6 +174,8 @@ class SharedBudgets:
         self._store = store
         self._take = store.script("take_room", _TAKE)
         self._pause = store.script("pause", _PAUSE)
+        self._lifted = store.script("lifted", _LIFTED)
+        self._look_at: dict[Exchange, float] = {}  # for a lifted pause
         self._egress_ids = {each: behind_proxies.get(each, egress_id) for each in Exchange}
         self._clock = clock
         self._blocks: dict[tuple[Exchange, str], _Block] = {}
@@ -173,12 +183,13 @@ class SharedBudgets:
         self._outage = OutageLog(log, "budgets_not_shared", "budgets_shared_again")
         self._unsent_pauses: dict[Exchange, tuple[float, str]] = {}  # not stored yet
         self._channels = {
-            each: store.channel(f"paused:{name}") for each, name in self._egress_ids.items()
+            each: pause_channel(store, name) for each, name in self._egress_ids.items()
         }
         self._subscriptions: list[Subscription] = []
 
     def listen(self, on_pause: OnPause) -> None:
-        """Calls `on_pause(exchange, seconds, cause)` when another process pauses an exchange.
+        """Calls `on_pause(exchange, seconds, cause)` when another process pauses an exchange, with
+        0 s and LIFTED when a pause was lifted.
 
         Does nothing over REST, where pauses arrive with the next block.
         """
@@ -193,6 +204,8 @@ class SharedBudgets:
                 log.warning("pause_message_unreadable", channel=channel)
                 return
             if self._channels[paused] == channel:
+                if is_lift(duration_s, cause):
+                    self._unsent_pauses.pop(paused, None)
                 on_pause(paused, duration_s, cause)
 
         for channel in sorted(set(self._channels.values())):
@@ -265,10 +278,9 @@ class SharedBudgets:
 
         Gives back `unused` room, which was taken in `unused_slot`.
         """
-        slot_ms = round(limit.window_s * 1000 / SLOTS)
-        parts = max(1, math.ceil(slot_ms / 1000 / LONGEST_SLOT_S))
-        budget_key = f"budget:{self._egress_ids[exchange]}:{exchange}:{counter}"
-        keys = [budget_key, self._pause_key(exchange)]
+        slot_ms, parts = slot_ms_of(limit), parts_of(limit)
+        own_key = budget_key(self._egress_ids[exchange], exchange, counter)
+        keys = [own_key, self._pause_key(exchange)]
         try:
             room, wait_ms, paused_ms, cause, slot = await self._take.run(
                 keys,
@@ -310,7 +322,8 @@ class SharedBudgets:
         arguments.append(self._egress_ids[exchange])
         try:
             if duration_ms > 0:
-                keys = [LOG, PAUSES, self._pause_key(exchange)]
+                egress_id = self._egress_ids[exchange]
+                keys = [LOG, PAUSES, self._pause_key(exchange), lifted_key(egress_id, exchange)]
                 await self._pause.run(keys, arguments, reply=whole_number(-2))
         except StoreUnavailable as error:
             self._store_failed(error)
@@ -318,9 +331,54 @@ class SharedBudgets:
             if self._unsent_pauses.get(exchange) == pause:
                 del self._unsent_pauses[exchange]
 
+    async def was_lifted(self, exchange: Exchange) -> bool:
+        """Whether the pause that this process keeps was lifted; the store is asked seldom."""
+        now = self._clock.monotonic_s()
+        if now < max(self._look_at.get(exchange, -math.inf), self._local_until):
+            return False
+        self._look_at[exchange] = now + _LOOK_EVERY_S[self._store.kind]
+        if exchange in self._unsent_pauses:
+            return False  # it has begun since
+        try:
+            key = lifted_key(self._egress_ids[exchange], exchange)
+            return bool(await self._lifted.run([key], reply=whole_number(0, 1)))
+        except StoreUnavailable as error:
+            self._store_failed(error)
+            return False
+
     def _store_failed(self, error: StoreUnavailable) -> None:
         self._outage.failed(error)
         self._local_until = self._clock.monotonic_s() + _STORE_PAUSE_S
 
     def _pause_key(self, exchange: Exchange) -> str:
         return pause_key(self._egress_ids[exchange], exchange)
+
+
+def slot_ms_of(limit: Limit) -> int:
+    """The length of a slot of the limit's window."""
+    return round(limit.window_s * 1000 / SLOTS)
+
+
+def parts_of(limit: Limit) -> int:
+    """Into how many parts a slot of the limit is cut."""
+    return max(1, math.ceil(slot_ms_of(limit) / 1000 / LONGEST_SLOT_S))
+
+
+def budget_key(egress_id: str, exchange: Exchange, counter: str) -> str:
+    """The key of what is taken of a limit at one public address."""
+    return f"budget:{egress_id}:{exchange}:{counter}"
+
+
+def pause_channel(store: HotStore, egress_id: str) -> str:
+    """The channel of pauses at one public address."""
+    return store.channel(f"paused:{egress_id}")
+
+
+def lifted_key(egress_id: str, exchange: Exchange) -> str:
+    """The key of the mark that the exchange's pause was lifted; it lasts as long as that had."""
+    return f"{pause_key(egress_id, exchange)}:lifted"
+
+
+def is_lift(duration_s: float, cause: str) -> bool:
+    """Whether a message about a pause tells that it was lifted."""
+    return duration_s == 0 and cause == LIFTED

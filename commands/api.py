@@ -56,7 +56,7 @@ async def _open(settings: Settings) -> AsyncIterator[Parts]:
     async with (
         _opening(settings) as parts,
         with_facade(settings, parts) as found,
-        notifying(settings, found, holder_name()),
+        notifying(settings, found, holder_name(), found.providers),
     ):
         yield found
 

@@ -140,6 +140,14 @@ def _providers(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", action="store_true", help="for programs")
 
 
+def _unpause(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Lifts our own pause of an exchange for all processes at this address (EGRESS_ID). A ban is"
+        " the exchange's own: only it can end that, and asking during a ban makes it longer."
+    )
+    parser.add_argument("name", metavar="NAME", help="of EXCHANGES, such as binance")
+
+
 def _notify_test(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="check the addresses alone, and send nothing"
@@ -228,22 +236,6 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError("must be a number of seconds, at most 86400")
 
 
-def _mcp(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--url",
-        metavar="URL",
-        default=None,
-        help="the running service (http:// with HOST and PORT of the settings)",
-    )
-    parser.add_argument(
-        "--http",
-        metavar="[HOST:]PORT",
-        default=None,
-        help="serve clients at http://HOST:PORT/mcp (127.0.0.1) instead of one on standard input"
-        " and output; another address than this machine's own needs READ_TOKEN",
-    )
-
-
 def _simulate(parser: argparse.ArgumentParser) -> None:
     from simulator.command_line import add_arguments
 
@@ -294,6 +286,7 @@ COMMANDS: Final = (
     CommandRow(
         "providers", "the providers of prices, news and the like: list and probe them", _providers
     ),
+    CommandRow("unpause", "asks an exchange again that is paused from this address", _unpause),
     CommandRow("notify-test", "sends a test message to each address of NOTIFY_URLS", _notify_test),
     CommandRow(
         "import",
@@ -302,7 +295,6 @@ COMMANDS: Final = (
     ),
     CommandRow("sql", "the stored history in SQL, read-only: one statement, or psql", _sql),
     CommandRow("export", "the history as files: a Parquet lake, CSV, or for freqtrade", _export),
-    CommandRow("mcp", "tools for language models: read-only questions to the service (MCP)", _mcp),
     CommandRow("simulate", "a simulation of the exchanges on a local port", _simulate),
     CommandRow("demo", "shows the service against simulated exchanges, then cleans up", _demo),
 )
@@ -314,9 +306,9 @@ ONE_SHOT: Final = (
     "coins",
     "workers",
     "providers",
+    "unpause",
     "notify-test",
     "import",
     "sql",
     "export",
-    "mcp",
 )

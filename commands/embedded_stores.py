@@ -9,13 +9,13 @@ from config import Settings
 
 
 @contextlib.asynccontextmanager
-async def embedded_stores(settings: Settings, *, hot: bool = True) -> AsyncIterator[Settings]:
-    """Starts or joins the stores that no setting names; yields settings that name every store.
-
-    `hot`: whether the hot store is needed; the cold store always is.
-    """
+async def embedded_stores(
+    settings: Settings, *, hot: bool = True, cold: bool = True
+) -> AsyncIterator[Settings]:
+    """Starts or joins the stores that no setting names; yields settings that name every store that
+    is needed: the `hot` one, the `cold` one."""
     valkey = hot and settings.embeds_hot_store
-    postgres = settings.database_url is None
+    postgres = cold and settings.database_url is None
     if not valkey and not postgres:
         yield settings
         return

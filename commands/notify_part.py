@@ -20,6 +20,7 @@ from notify.texts import Writer
 if TYPE_CHECKING:
     from api.parts import Parts
     from notify.heartbeat import Heartbeat
+    from status.looking import Providers
     from status.problem import Problem
 
 _MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
@@ -98,9 +99,11 @@ async def heartbeating(settings: Settings) -> AsyncIterator["Heartbeat | None"]:
 
 
 @contextlib.asynccontextmanager
-async def notifying(settings: Settings, parts: "Parts", holder: str) -> AsyncIterator[None]:
+async def notifying(
+    settings: Settings, parts: "Parts", holder: str, providers: "Providers | None" = None
+) -> AsyncIterator[None]:
     """Watches for problems meanwhile, or waits to take over from the process that does; `holder` is
-    this process's name.
+    this process's name, `providers` what it asks them with.
 
     Over Upstash, where every command is billed, nobody watches where nobody is to be told.
     """
@@ -113,7 +116,7 @@ async def notifying(settings: Settings, parts: "Parts", holder: str) -> AsyncIte
     looking = Looking(settings)
 
     async def problems() -> "Sequence[Problem]":
-        return (await looking.look(parts)).problems
+        return (await looking.look(parts, providers)).problems
 
     watcher = Watcher(
         *(parts.store, problems, Outbox(destinations_of(settings))),
@@ -122,7 +125,7 @@ async def notifying(settings: Settings, parts: "Parts", holder: str) -> AsyncIte
         holder=holder,
     )
     stop = asyncio.Event()
-    async with _beside(watcher.run(stop), stop):
+    async with contextlib.aclosing(looking), _beside(watcher.run(stop), stop):
         yield
 
 

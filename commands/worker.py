@@ -65,7 +65,7 @@ async def working_context(settings: Settings) -> AsyncIterator[JobContext]:
             providers = await opened.enter_async_context(
                 open_providers(context.settings, context.store, context.database)
             )
-            context = replace(context, providers=providers.service)
+            context = replace(context, providers=providers.service, asked=providers.parts)
         yield context
 
 
@@ -80,7 +80,8 @@ async def _run_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool) ->
     queues = served_queues(settings) if settings.schedules == "on" else ()
     context.metrics.is_host(settings.egress_id, schedules=settings.schedules, queues=queues)
     parts = Parts(context.store, context.cache, context.queue, context.database)
-    async with notifying(settings, parts, holder_name()), asyncio.TaskGroup() as running:
+    watching = notifying(settings, parts, holder_name(), context.asked)
+    async with watching, asyncio.TaskGroup() as running:
         if context.endings is not None:
             running.create_task(context.endings.write(stop), name="endings")
         running.create_task(queue_due_jobs(context, stop, ticks=ticks), name="schedule")

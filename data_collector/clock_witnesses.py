@@ -63,11 +63,14 @@ class ClocksDisagree(Exception):
 class LastAsOf:
     """The last time that this process believed, advanced by the time that has passed since.
 
+    `offsets_ms`: by exchange, how far its clock was ahead of this machine's when it was last read.
+
     `elapsed_s` must count the time in which the machine sleeps and know nothing of the wall clock,
     which is a witness of its own.
     """
 
     elapsed_s: Callable[[], float] = boot_s
+    offsets_ms: dict[Exchange, int] = field(default_factory=dict, init=False)
     _time_ms: int | None = field(default=None, init=False)
     _at_s: float = field(default=0.0, init=False)
 

@@ -250,6 +250,7 @@ class Clocks:
         except ExchangeError as error:
             log.warning("exchange_time_unavailable", exchange=exchange, cause=str(error))
             return error
+        self.last_as_of.offsets_ms[exchange] = server_ms - clock.wall_ms()
         return ExchangeClock(server_ms, clock.monotonic_s, clock.monotonic_s())
 
     def _parse(self, exchange: Exchange, body: bytes) -> int:

@@ -34,9 +34,9 @@ from documents.journal import JournalEntry, StoredEntry, decode_entry, deflated_
 from documents.names import DOCUMENTS
 from history.entry_rows import ToldRows, rows_of_entry
 from history.whole_document import WholeDocument
-from market.timeframes import HOUR_MS
+from market.timeframes import DAY_MS, HOUR_MS
 from stores.cold.pool import Connection
-from stores.hot.journal import Journal
+from stores.hot.journal import Journal, read_state, whole
 from stores.hot.store import Word
 
 _AHEAD_MS: Final = HOUR_MS  # by which a clock may be ahead
@@ -64,6 +64,7 @@ class Recorded:
     rows: int = 0
     gaps: list[Gap] = field(default_factory=list)
     newest_ms: int = 0
+    corrected: int = 0  # those of `rows` that replaced others or were removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,14 @@ class Recorder:
         self._cursors: dict[str, Cursor] = {}
         self._result = Recorded()
         self._told_gaps = 0
+        self._told_corrected = 0
+        self._corrected_day: int | None = None
 
     async def record(self) -> Recorded:
         """Takes all entries that there are, and then what was published without one."""
-        self._result, self._told_gaps = Recorded(), 0
+        self._result, self._told_gaps, self._told_corrected = Recorded(), 0, 0
         await self._read_cursors()
+        self._corrected_day = whole((await read_state(self._cache.store)).told.get("corrected_day"))
         taken = await self._journal.take()
         while (done := taken.entry or taken.unreadable) is not None:
             if isinstance(done, StoredEntry):
@@ -115,7 +119,8 @@ class Recorder:
             cursor = self._cursors.get(name)
             if cursor is None or cursor.version < version:
                 await self._retried(name, version, partial(self._fill_in, name, version))
-        if self._told_gaps < len(self._result.gaps):
+        is_told = self._told_gaps == len(self._result.gaps)
+        if not is_told or self._told_corrected < self._result.corrected:
             await self._journal.take(None, self._told())
         return self._result
 
@@ -132,6 +137,14 @@ class Recorder:
                 "gap_until": new[-1].until_ms or "",
             }
         self._told_gaps = len(self._result.gaps)
+        if new_corrected := self._result.corrected - self._told_corrected:
+            day = self._now_ms() // DAY_MS
+            # Those of one day (UTC) are counted together.
+            is_new = day != self._corrected_day
+            found["corrected" if is_new else "+corrected"] = new_corrected
+            found["corrected_day"] = self._corrected_day = day
+            found["corrected_at"] = self._now_ms()
+        self._told_corrected = self._result.corrected
         return found
 
     async def _read_cursors(self) -> None:
@@ -245,6 +258,7 @@ class Recorder:
     ) -> None:
         publish = publish_of(entry, deflated, cursor)
         stored = await self._store(await self._against_stored(told), publish)
+        self._result.corrected += stored.corrected + stored.removed
         self._moved(publish, _changed(stored))
 
     async def _store_whole(
@@ -268,6 +282,7 @@ class Recorder:
                     within=partial(_check, name, base),
                 )
                 changed += _changed(stored)
+                self._result.corrected += stored.corrected + stored.removed
                 told = following
             if known is None:
                 encoded = await asyncio.to_thread(document.entry)
@@ -280,6 +295,7 @@ class Recorder:
             return False
         publish = publish_of(*known, cursor)
         stored = await self._store(await self._against_stored(told), publish)
+        self._result.corrected += stored.corrected + stored.removed
         self._moved(publish, changed + _changed(stored))
         return True
 

@@ -60,6 +60,7 @@ class JobRecord:
     result: Mapping[str, Any] | None
     last: LastRun | None
     asked_by: int | None = None  # the run of the worker that asked for this run first
+    failures: int = 0  # runs in a row that failed; 0 in records of earlier releases
 
     @property
     def kind(self) -> str:
@@ -109,6 +110,7 @@ def read_record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> J
         result=fields.mapping("result"),
         last=_last_run(fields),
         asked_by=fields.asked_by(run or fields.number("run") or 0),
+        failures=fields.number("failures") or 0,
     )
 
 

@@ -36,7 +36,7 @@ end
 local function given(text) return text and text ~= '' end
 local names = {{'state', 'run', 'seq', 'enqueued_at', 'started_at', 'finished_at', 'attempts',
   'phase', 'done', 'total', 'error', 'result', 'coalesced', 'rerun_seq', 'last_run', 'last_state',
-  'last_as_of', 'last_finished_at', 'last_result', 'last_error', 'asked_by'}}
+  'last_as_of', 'last_finished_at', 'last_result', 'last_error', 'asked_by', 'failures'}}
 local function record(job)
   local known, found = {{}}, fields(job, unpack(names))
   for i, name in ipairs(names) do
@@ -88,6 +88,7 @@ end
 """
 
 # ended(job; state, as_of, now, result, error, keep_s): ends the run and keeps it as `last`.
+# `failures` counts the runs in a row that failed; one that was aborted says nothing of that.
 # A complete run counts all its tasks as done, whatever was reported last.
 # A requested rerun is queued at once; an abort ends the rerun too. Returns whether one was queued.
 _ENDED: Final = (
@@ -96,12 +97,14 @@ _ENDED: Final = (
     + """
 local function ended(job, state, as_of, now, result, err, keep_s)
   redis.call('PERSIST', job)
-  local r = fields(job, 'run', 'rerun_seq', 'rerun_at', 'lease', 'done', 'total')
+  local r = fields(job, 'run', 'rerun_seq', 'rerun_at', 'lease', 'done', 'total', 'failures')
   local done = whole(state == 'complete' and r[6] or r[5])
-  local run, wanted = whole(r[1]), given(r[2])
+  local run, wanted, failures = whole(r[1]), given(r[2]), whole(r[7])
+  if state == 'failed' then failures = failures + 1 elseif state == 'complete' then failures = 0 end
   if wanted and state == 'aborted' then run = run + 1 end
   redis.call('HSET', job, 'last_run', run, 'last_state', state, 'last_as_of', as_of,
-    'last_finished_at', now, 'last_result', result, 'last_error', err, 'last_lease', r[4] or '')
+    'last_finished_at', now, 'last_result', result, 'last_error', err, 'last_lease', r[4] or '',
+    'failures', failures)
   if r[4] and r[4] ~= '' then redis.call('HSET', job, 'rest_from', server_ms()) end
   if wanted and state ~= 'aborted' then
     queued(job, whole(r[2]), whole(r[3]), run + 1)

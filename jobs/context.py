@@ -29,6 +29,7 @@ from workers.parts import PartRuns
 
 if TYPE_CHECKING:
     from providers.collecting.service import DataCollectorService
+    from status.looking import Providers
 
 
 class Heartbeat(Protocol):
@@ -117,6 +118,7 @@ class JobContext:
     parts: PartRuns | None = None  # other hosts, where schedules are on
     recording: RecordingWish = field(default_factory=RecordingWish)  # set by publishes
     providers: "DataCollectorService | None" = None  # unless PROVIDERS=off
+    asked: "Providers | None" = None  # what they are asked with; of a worker's process
     endings: Endings | None = None  # where what ended is kept
     heartbeat: Heartbeat | None = None  # with HEARTBEAT_URL
 

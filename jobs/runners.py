@@ -10,6 +10,7 @@ from jobs.backfill import backfill
 from jobs.collection import collect
 from jobs.context import JobContext, Outcome, Progress
 from jobs.discovery import discover
+from jobs.exchanges_told import exchanges_told
 from jobs.fill import fill
 from jobs.funding import refresh_funding
 from jobs.history import record
@@ -47,4 +48,5 @@ async def run_job(context: JobContext, job: JobRecord, lease: Lease, progress: P
     context = replace(context, database=context.database.for_one_run())
     outcome = await RUNNERS[job.kind](context, job, lease, progress)
     duration_ms = round((time.monotonic() - started) * 1000)
-    return replace(outcome, result={**outcome.result, "duration_ms": duration_ms})
+    told = exchanges_told(context, outcome)
+    return replace(outcome, result={**outcome.result, **told, "duration_ms": duration_ms})

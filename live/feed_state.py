@@ -16,8 +16,8 @@ from stores.hot.read import Read, read
 from stores.hot.replies import list_of, text
 from stores.hot.store import HotStore
 
-# feeds(states...): each value, '' without one.
-_VALUES: Final = """
+# values(keys...): each value, '' without one.
+VALUES: Final = """
 local values = {}
 for i, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)
@@ -95,7 +95,7 @@ def read_of_feeds(exchanges: Iterable[str]) -> Read[dict[str, FeedState]]:
     """The read of `feed_states`."""
     names = list(exchanges)
     keys = [state_key(exchange) for exchange in names]
-    return Read("feeds", _VALUES, keys, (), list_of(text, len(names)), partial(_feeds_of, names))
+    return Read("feeds", VALUES, keys, (), list_of(text, len(names)), partial(_feeds_of, names))
 
 
 def _feeds_of(names: Sequence[str], values: Sequence[bytes]) -> dict[str, FeedState]:

@@ -255,9 +255,13 @@ class Chains:
     def _alert(self, chain: str, tried: tuple[Tried, ...], answered: bool) -> None:
         if answered:
             self._silent.discard(chain)
-        elif chain not in self._silent and not any(
+            self.usage.living(chain, True)
+        elif not any(
             each.error_class is ErrorClass.UNKNOWN or each.skipped == "no_time" for each in tried
         ):
+            self.usage.living(chain, False)
+            if chain in self._silent:
+                return
             self._silent.add(chain)
             asked = {each.resource for each in tried if each.skipped not in NEVER_ASKED}
             self._alerts.tell(

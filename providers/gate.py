@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from providers.account import SWITCHES, Account, usage_key
 from providers.breaker import BREAKER_LUA
@@ -24,6 +24,7 @@ from providers.members import (
     read_member,
     read_named,
 )
+from stores.hot.read import Read
 from stores.hot.replies import elements, list_of, named_texts, text, text_or_null, whole_number
 from stores.hot.store import HotStore, Word
 from texts.printable import printable
@@ -155,7 +156,7 @@ return reply
 # remembered; then the texts.
 _LOOK: Final = f"""{_NOW}
 local n, reply = tonumber(ARGV[2]), {{now}}
-local switches = n > 0 and redis.call('HMGET', KEYS[1], unpack(ARGV, 3, n + 2)) or {{}}
+local switches = redis.call('HMGET', KEYS[1], unpack(ARGV, 3, n + 2))
 local subjects = #ARGV > n + 2
 for i = 1, n do
   local own = redis.call('HMGET', KEYS[3 * i - 1], {LUA_FIELDS})
@@ -356,6 +357,26 @@ class Gate:
         """What is known of each of them, in their order, in one command."""
         members, _ = await self.look_and_read(accounts, subjects, ())
         return members
+
+    def read_of_look(self, accounts: Sequence[Account]) -> Read[list[Member]]:
+        """The read of `look`, without subjects."""
+        keys = [SWITCHES]
+        for each in accounts:
+            keys += [each.member_key, each.account_key, each.unknown_key]
+        ids = [each.resource.id for each in accounts]
+
+        def made(reply: Sequence[Any]) -> list[Member]:
+            now_ms, *found = reply
+            return [read_member(each, (), now_ms) for each in found]
+
+        return Read(
+            "provider_look",
+            _LOOK,
+            keys,
+            [self._now(), len(ids), *ids],
+            elements(whole_number(), *(text for _ in ids)),
+            made,
+        )
 
     async def look_and_read(
         self, accounts: Sequence[Account], subjects: Sequence[str], texts: Sequence[str]

@@ -18,9 +18,19 @@ WRITE_AFTER_S: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
-# KEYS: hashes. ARGV: triples of a key's number, a field, and what is added to it.
+DEAD_SINCE: Final = "dead_since"  # of a chain: the field since when (ms) nobody of it answers
+_DEAD: Final = "1"
+# KEYS: hashes. ARGV: triples of a key's number, a field, and what is added to it; to DEAD_SINCE
+# nothing is added: it gets the time if it has none, or is removed.
 _COUNT: Final = f"""
-for i = 1, #ARGV, 3 do redis.call('HINCRBY', KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]) end
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+for i = 1, #ARGV, 3 do
+  local key, field, value = KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
+  if field ~= '{DEAD_SINCE}' then redis.call('HINCRBY', key, field, value)
+  elseif value == '{_DEAD}' then redis.call('HSETNX', key, field, now)
+  else redis.call('HDEL', key, field) end
+end
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], {KEPT_MS}) end
 return 1
 """
@@ -71,6 +81,7 @@ class Usage:
         self._count = store.script("provider_count", _COUNT)
         self._read = store.script("provider_usage", _READ)
         self._added: Counter[tuple[str, str]] = Counter()
+        self._marks: dict[str, str] = {}
         self._writing: asyncio.Task[None] | None = None
         self._outage = OutageLog(log, "provider_usage_not_counted", "provider_usage_counted_again")
 
@@ -83,8 +94,16 @@ class Usage:
                 self._added[questions_key(chain), name] += number
         for resource, reason in skipped:
             self._added[usage_key(resource), f"skipped:{reason}"] += 1
+        self._write_soon()
+
+    def _write_soon(self) -> None:
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_later())
+
+    def living(self, chain: str, is_alive: bool) -> None:
+        """Notes whether anybody of the chain answered its last question."""
+        self._marks[questions_key(chain)] = "" if is_alive else _DEAD
+        self._write_soon()
 
     async def aclose(self) -> None:
         if self._writing is not None:
@@ -99,10 +118,13 @@ class Usage:
     async def _write(self) -> None:
         """Writes what was counted; while the store is away it is kept for the next time."""
         added, self._added = self._added, Counter()
-        if not added:
+        marks, self._marks = self._marks, {}
+        if not added and not marks:
             return
-        keys = list(dict.fromkeys(key for key, _ in added))
+        keys = list(dict.fromkeys([*(key for key, _ in added), *marks]))
         words: list[str | int] = []
+        for key, mark in marks.items():
+            words += [keys.index(key) + 1, DEAD_SINCE, mark]
         for (key, field), number in added.items():
             words += [keys.index(key) + 1, field, number]
         try:
@@ -110,6 +132,7 @@ class Usage:
         except StoreUnavailable as error:
             self._outage.failed(error)
             self._added.update(added)
+            self._marks = marks | self._marks
         else:
             self._outage.recovered()
 
@@ -122,7 +145,9 @@ class Usage:
         await self._write()
         found = await self._fields([questions_key(each) for each in chains])
         return {
-            chain: QuestionUsage(**{name: int(text) for name, text in fields.items()})
+            chain: QuestionUsage(
+                **{name: int(text) for name, text in fields.items() if name != DEAD_SINCE}
+            )
             for chain, fields in zip(chains, found, strict=True)
         }
 

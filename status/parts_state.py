@@ -1,10 +1,9 @@
 """The state of each part of the service, as GET /ready and GET /status judge it."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Generic, Literal, TypeVar, cast
+from typing import Final, Literal
 
 from budgets.proxies import egress_id_of, pause_key
 from cache_manager import DocumentMeta
@@ -18,6 +17,7 @@ from database import (
 )
 from job_queue.records import JobRecord
 from market.markets import Exchange
+from status.kept import Recent
 from status.readiness import (
     exchanges_state,
     failures_state,
@@ -33,10 +33,7 @@ from stores.hot.store import HotStore, StoreUnavailable
 from texts.hidden_addresses import without_addresses
 from timing.clock import now_ms
 
-T = TypeVar("T")
-
 DEADLINE_S: Final = 2.0  # for the answers of a store
-_ASKED_EVERY_S: Final = 1.0
 _MOST_LAG_S: Final = 60.0  # of a replica that is told as ok
 _BEATS_UNKNOWN: Final = "unknown while the store takes no writes"
 
@@ -149,23 +146,6 @@ def _worker_state(
 
 def _together(*states: str) -> str:
     return "; ".join(state for state in states if state != "ok") or "ok"
-
-
-class Recent(Generic[T]):
-    """What `ask` found, asked at most once a second however many ask."""
-
-    def __init__(self, ask: Callable[[Stores], Awaitable[T]]) -> None:
-        self._ask = ask
-        self._asking = asyncio.Lock()
-        self._fresh_until_s = float("-inf")
-        self._found: T | None = None
-
-    async def __call__(self, stores: Stores) -> T:
-        async with self._asking:
-            if time.monotonic() >= self._fresh_until_s:
-                self._found = await self._ask(stores)
-                self._fresh_until_s = time.monotonic() + _ASKED_EVERY_S
-        return cast(T, self._found)
 
 
 def database_probe(settings: Settings) -> Recent[DatabaseFound]:

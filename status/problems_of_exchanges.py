@@ -1,4 +1,4 @@
-"""Problems of the exchanges: pauses, bans, absences, lists of markets and streams."""
+"""Problems of the exchanges: pauses, bans, absences, lists of markets, and markets that fail."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,9 +7,10 @@ from typing import Final
 from config import Settings
 from database import ListingState
 from job_queue.records import JobRecord, LastRun
-from live.feed_state import FeedState
 from market.markets import Exchange
-from status.parts_state import DatabaseFound, pauses_of
+from status.exchange_runs import failing_of
+from status.found import Found
+from status.parts_state import pauses_of
 from status.problem import Problem, ProblemKind, Severity
 from status.readiness import newest_of_exchanges, told_by
 from status.snapshot import Snapshot
@@ -20,24 +21,17 @@ _LONGEST_PAUSE_MS: Final = 60_000  # a longer one ends an exchange's part of a j
 _LONGEST_REASON: Final = 300
 _BANNED: Final = re.compile(r"\bban(?:ned)?\b|HTTP 418|access too frequent", re.IGNORECASE)
 _LOCATION: Final = re.compile(r"restricted location|country|region|eligib|HTTP 451", re.IGNORECASE)
-_TOLD_LATE_MS: Final = 12_000  # feeds tell every 5 s; over Upstash every 30 s
-_TOLD_LATE_UPSTASH_MS: Final = 75_000
-_MOST_UNPROVEN: Final = 0.1  # of an exchange's markets
-_LEAST_UNPROVEN: Final = 3
-# Markets without messages are silent, and new ones start; neither is wrong.
-_NORMAL: Final = ("silent", "starting")
+_MOST_MISSING: Final = 0.01  # of an exchange's enabled markets
+_FEW: Final = 3
 
 
-def exchange_problems(
-    settings: Settings, snapshot: Snapshot, database: DatabaseFound, now_ms: int
-) -> Iterator[Problem]:
+def exchange_problems(settings: Settings, found: Found, now_ms: int) -> Iterator[Problem]:
+    snapshot = found.snapshot
     yield from _pauses(settings, snapshot, now_ms)
     for exchange in settings.exchanges:
-        yield from _list(exchange, database.lists.get(exchange))
+        yield from _list(exchange, found.database.lists.get(exchange))
     yield from _absences(settings.exchanges, snapshot.store.jobs)
-    if snapshot.store.health is not None:
-        for exchange in settings.live_exchanges:
-            yield from _streams(exchange, snapshot.feeds.get(exchange), snapshot.kind, now_ms)
+    yield from _missing(settings, found)
 
 
 def _pauses(settings: Settings, snapshot: Snapshot, now_ms: int) -> Iterator[Problem]:
@@ -116,41 +110,25 @@ def _absent(exchanges: Sequence[Exchange], run: LastRun) -> Mapping[Exchange, st
     return {each: run.error or "" for each in exchanges if f"{each}" in (run.error or "")}
 
 
-def _streams(
-    exchange: Exchange, feed: FeedState | None, kind: str, now_ms: int
-) -> Iterator[Problem]:
-    late_ms = _TOLD_LATE_MS if kind == "native" else _TOLD_LATE_UPSTASH_MS
-    todo = (
-        "Candles are asked for by REST meanwhile; see that the live process runs (python main.py"
-        f" serve, or live) and reaches the streams of {exchange}."
-    )
-
-    def problem(text: str, since_ms: int | None = None) -> Problem:
-        return Problem(
-            ProblemKind.STREAMS_UNPROVEN, exchange, Severity.WARNING, text, todo, since_ms
+def _missing(settings: Settings, found: Found) -> Iterator[Problem]:
+    """Markets whose candles or rates the newest run could not fetch."""
+    for exchange in settings.exchanges:
+        failing = failing_of(exchange, found.snapshot.store.jobs)
+        state = found.database.lists.get(exchange)
+        markets = state.enabled if state is not None else 0
+        if failing is None or failing.markets < max(_FEW, _MOST_MISSING * markets):
+            continue
+        names = ", ".join(failing.names)
+        more = f" and {failing.markets - len(failing.names)} more"
+        yield Problem(
+            ProblemKind.MARKETS_MISSING,
+            exchange,
+            Severity.WARNING,
+            f"{failing.markets}{f' of {markets}' if markets else ''} markets of {exchange} could"
+            f" not be fetched by {failing.job_id}: {names}"
+            f"{more if failing.markets > len(failing.names) else ''} (limit {_FEW} markets and"
+            f" {_MOST_MISSING:.0%})",
+            "See why: `missing` in the document names each with its reason, GET /api/failures has"
+            " them all; they are asked for again with each run.",
+            failing.finished_at_ms,
         )
-
-    if feed is None:
-        yield problem(f"no process feeds the streams of {exchange}")
-        return
-    told_ms = feed.at_ms - feed.clock_offset_ms  # by the machine's clock
-    unproven = sum(count for why, count in feed.unproven.items() if why not in _NORMAL)
-    if now_ms - told_ms > late_ms:
-        yield problem(
-            f"the process that feeds the streams of {exchange} has told nothing for"
-            f" {(now_ms - told_ms) // 1000} s (limit {late_ms // 1000} s)",
-            told_ms,
-        )
-    elif feed.markets and not feed.connections:
-        why = f": {cut(feed.last_failure, _LONGEST_REASON)}" if feed.last_failure else ""
-        yield problem(f"no connection to the streams of {exchange} is open{why}")
-    elif unproven >= max(_LEAST_UNPROVEN, _MOST_UNPROVEN * feed.markets):
-        reasons = ", ".join(
-            f"{count} {why}" for why, count in sorted(feed.unproven.items()) if why not in _NORMAL
-        )
-        yield problem(
-            f"the streams of {unproven} of {feed.markets} markets of {exchange} are not proven"
-            f" ({reasons}; limit {_MOST_UNPROVEN:.0%})"
-        )
-    elif feed.markets and feed.messages_per_s == 0:
-        yield problem(f"the streams of {exchange} are silent: no message of {feed.markets} markets")

@@ -1,64 +1,70 @@
-"""Problems of documents and of the jobs that make them: old, lost, stale, failing."""
+"""Problems of jobs and schedules: those that fail, and schedules that nobody fires."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from config import Settings
-from job_queue.records import JobRecord
+from status.document_limits import spoken
+from status.found import Found
 from status.problem import Problem, ProblemKind, Severity
 from status.readiness import failed_runs
-from status.runs import describe_run
-from status.snapshot import Snapshot
+from status.runs import describe_run, told_error
+from texts.foreign import foreign_text
+from timing.clock import utc_text
 
-_MOST_STALE: Final = 0.01  # of a document's markets
-_MOST_STALE_CRITICAL: Final = 0.1
-_FEW: Final = 3
-
-
-def document_problems(settings: Settings, snapshot: Snapshot, now_ms: int) -> Iterator[Problem]:
-    for name in snapshot.store.lost:
-        yield Problem(
-            ProblemKind.DOCUMENT_LOST,
-            name,
-            Severity.CRITICAL,
-            f"the hot store has lost cache:{name}: it was evicted or deleted",
-            "Set its maxmemory-policy to noeviction; the next run makes the document again, and"
-            " processes that have read it serve their copy until then.",
-        )
-    yield from _stale(snapshot)
+_LATE_MS: Final = 60_000  # a schedule that is due for so long fires nowhere
+_LONGEST_REASON: Final = 300
+_TWICE: Final = 2
 
 
-def _stale(snapshot: Snapshot) -> Iterator[Problem]:
-    told, worst = [], 0.0
-    for name, meta in snapshot.store.metas.items():
-        if meta is None or meta.counts is None or not meta.counts.markets:
+def job_problems(settings: Settings, found: Found) -> Iterator[Problem]:
+    for job in failed_runs(settings.exchanges, found.snapshot.store.jobs, settings.timeframes):
+        if job.last is None:
             continue
-        stale, markets = meta.counts.stale, meta.counts.markets
-        if stale >= max(_FEW, _MOST_STALE * markets):
-            told.append(f"{name} {stale} of {markets}")
-            worst = max(worst, stale / markets)
-    if told:
-        yield Problem(
-            ProblemKind.MARKETS_STALE,
-            "documents",
-            Severity.CRITICAL if worst > _MOST_STALE_CRITICAL else Severity.WARNING,
-            f"markets whose rows are carried over from an earlier run: {', '.join(told)} (limit"
-            f" {_FEW} and {_MOST_STALE:.0%})",
-            "See which exchange failed (GET /jobs) and why; `stale_since` in a document says since"
-            " when each market is not fetched.",
-        )
-
-
-def job_problems(settings: Settings, snapshot: Snapshot) -> Iterator[Problem]:
-    jobs: Sequence[JobRecord] = snapshot.store.jobs
-    for job in failed_runs(settings.exchanges, jobs, settings.timeframes):
-        assert job.last is not None  # noqa: S101 - failed_runs has only those that ended
+        again = job.failures >= _TWICE
         yield Problem(
             ProblemKind.JOB_FAILING,
             job.id,
-            Severity.WARNING,
-            describe_run(job.id, job.last),
-            "Read the error; the log of the worker has more of it, and the job is tried again with"
-            " the next request.",
+            Severity.CRITICAL if again else Severity.WARNING,
+            f"{job.id} failed" + (f" {job.failures} times in a row" if again else "") + f":"
+            f" {describe_run(job.id, job.last)}",
+            f"Read the error here and in the worker's log, mend its cause, and ask for {job.id}"
+            " again; a schedule does so by itself.",
             job.last.finished_at_ms,
+        )
+
+
+def schedule_problems(settings: Settings, found: Found, now_ms: int) -> Iterator[Problem]:
+    if found.schedules is None:
+        return
+    late = []
+    for row in found.schedules:
+        if not row.enabled:
+            continue
+        if row.failures:
+            times = f"{row.failures} times in a row" if row.failures >= _TWICE else "once"
+            error = foreign_text(told_error(row.error) or "no reason is told", _LONGEST_REASON)
+            yield Problem(
+                ProblemKind.SCHEDULE_FAILING,
+                row.name,
+                Severity.WARNING,
+                f"the schedule {row.name} failed {times}: {error}",
+                f"Read the log of its runs (GET /api/workers/{row.name}/runs), mend the cause, and"
+                f" try it with POST /api/workers/{row.name}/run-now.",
+                row.failing_since_ms,
+            )
+        if row.next_run_ms is not None and now_ms - row.next_run_ms > _LATE_MS:
+            late.append((row.next_run_ms, row.name))
+    if late and settings.schedules == "on":
+        since_ms, name = min(late)
+        yield Problem(
+            ProblemKind.SCHEDULE_FAILING,
+            "schedules",
+            Severity.CRITICAL,
+            f"{len(late)} schedules are due and nobody fires them: {name} since"
+            f" {utc_text(since_ms)}, {spoken(now_ms - since_ms)} ago (limit"
+            f" {spoken(_LATE_MS)})",
+            "Start what fires schedules: python main.py serve, worker (without --no-beat) or beat;"
+            " if one runs, see its log.",
+            since_ms,
         )

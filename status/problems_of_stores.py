@@ -5,25 +5,31 @@ from typing import Final
 
 from config import Settings
 from market.timeframes import HOUR_MS, MINUTE_MS
+from status.document_limits import spoken
+from status.found import Found
 from status.parts_state import DatabaseFound
 from status.problem import Problem, ProblemKind, Severity
 from status.snapshot import Snapshot
 from stores.hot.beats import StoreHealth
-from stores.hot.journal import JournalState
+from stores.hot.journal import JournalState, whole
 from texts.foreign import cut
 from timing.clock import utc_text
 
 LATE_MS: Final = 15 * MINUTE_MS  # of publishes that wait to be recorded
 CUT_TOLD_MS: Final = HOUR_MS
+CORRECTED_TOLD_MS: Final = HOUR_MS
 # A lease that its holder renews never has longer left; one of a dead holder ends by itself then.
 _LEAST_SUSPICIOUS_MS: Final = 60_000
 _LONGEST_REASON: Final = 300
+_DISK_CRITICAL: Final = 0.25  # of DISK_FREE_MIN
+_MEMORY_FULL: Final = 0.9  # of maxmemory
+_MEMORY_CRITICAL: Final = 0.97
 
 
-def store_problems(
-    settings: Settings, snapshot: Snapshot, database: DatabaseFound, now_ms: int
-) -> Iterator[Problem]:
-    yield from _database(database)
+def store_problems(settings: Settings, found: Found, now_ms: int) -> Iterator[Problem]:
+    snapshot = found.snapshot
+    yield from _database(found.database)
+    yield from _disk(settings, found)
     health = snapshot.store.health
     if health is None:
         why = snapshot.store.away or "no answer in time"
@@ -37,6 +43,7 @@ def store_problems(
         )
         return
     yield from _hot_store(settings, health, snapshot.prefix)
+    yield from _memory(snapshot)
     if settings.history == "on" and snapshot.store.journal is not None:
         yield from history_problems(snapshot.store.journal, now_ms)
 
@@ -84,13 +91,14 @@ def history_problems(journal: JournalState, now_ms: int) -> Iterator[Problem]:
     if journal.waiting and since_ms is not None and now_ms - since_ms > LATE_MS:
         problems.append(
             f"{journal.waiting} publishes wait to be recorded, the oldest since"
-            f" {utc_text(since_ms)} (limit {LATE_MS // MINUTE_MS} min)"
+            f" {utc_text(since_ms)} (limit {spoken(LATE_MS)})"
         )
     if journal.cut_ms is not None and now_ms - journal.cut_ms < CUT_TOLD_MS:
         problems.append(
             f"the journal had no room for {journal.cut} publishes, last at"
             f" {utc_text(journal.cut_ms)}"
         )
+    yield from _corrections(journal, now_ms)
     if problems:
         yield Problem(
             ProblemKind.HISTORY_BEHIND,
@@ -101,6 +109,22 @@ def history_problems(journal: JournalState, now_ms: int) -> Iterator[Problem]:
             " raise JOURNAL_BYTES, or the hot store's maxmemory, if there was no room.",
             since_ms if journal.waiting else journal.cut_ms,
         )
+
+
+def _corrections(journal: JournalState, now_ms: int) -> Iterator[Problem]:
+    at_ms, count = whole(journal.told.get("corrected_at")), whole(journal.told.get("corrected"))
+    if at_ms is None or not count or now_ms - at_ms >= CORRECTED_TOLD_MS:
+        return
+    yield Problem(
+        ProblemKind.CANDLE_CORRECTED,
+        "history",
+        Severity.WARNING,
+        f"{count} closed values were corrected by the exchanges on the day of the last one, which"
+        f" was recorded at {utc_text(at_ms)}",
+        "Nothing, if your bots do not keep candles: documents have the corrected values, and GET"
+        " /api/historical with as_of what was known before.",
+        at_ms,
+    )
 
 
 def _database(database: DatabaseFound) -> Iterator[Problem]:
@@ -133,3 +157,41 @@ def _database(database: DatabaseFound) -> Iterator[Problem]:
             "See to the replication of HISTORY_DATABASE_URL; GET /api/historical answers with what"
             " the replica has.",
         )
+
+
+def _disk(settings: Settings, found: Found) -> Iterator[Problem]:
+    disk, least = found.disk, settings.disk_free_min
+    if disk is None or disk.free >= least:
+        return
+    yield Problem(
+        ProblemKind.DISK_NEARLY_FULL,
+        "disk",
+        Severity.CRITICAL if disk.free < _DISK_CRITICAL * least else Severity.WARNING,
+        f"the disk of DATA_DIR has {_size(disk.free)} free of {_size(disk.total)} (limit"
+        f" {_size(least)})",
+        "Make room or move DATA_DIR to a larger disk; RETENTION_..._DAYS, JOURNAL_DAYS and"
+        " RUN_LOG_DAYS say how long things are kept, DISK_FREE_MIN is the limit.",
+    )
+
+
+def _memory(snapshot: Snapshot) -> Iterator[Problem]:
+    memory = snapshot.memory
+    if memory is None or memory.most is None or memory.used < _MEMORY_FULL * memory.most:
+        return
+    share = memory.used / memory.most
+    yield Problem(
+        ProblemKind.MEMORY_NEARLY_FULL,
+        "hot",
+        Severity.CRITICAL if share >= _MEMORY_CRITICAL else Severity.WARNING,
+        f"the hot store uses {_size(memory.used)} of {_size(memory.most)} (maxmemory),"
+        f" {share:.0%} (limit {_MEMORY_FULL:.0%})",
+        "Raise its maxmemory, or lower MARKETS_LIMIT, HISTORY_CANDLES, TIMEFRAMES or JOURNAL_BYTES:"
+        " a full store takes no new documents.",
+    )
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"

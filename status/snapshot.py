@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from budgets.used import Used, read_of_budgets
 from cache_manager import read_of_states
 from config import Settings
 from documents.names import DOCUMENTS
@@ -12,9 +13,11 @@ from job_queue.queue import read_of_jobs
 from live.feed_state import FeedState, read_of_feeds
 from status.parts_state import DEADLINE_S, StoreFound, pause_keys, why_away
 from status.readiness import LOCKS
+from status.seen import read_of_seen
 from status.stores import Stores
 from stores.hot.beats import read_of_alive, read_of_health
 from stores.hot.journal import read_of_state
+from stores.hot.memory import StoreMemory, read_of_memory
 from stores.hot.read import Read, read_together
 from stores.hot.store import Kind, StoreUnavailable
 
@@ -24,7 +27,9 @@ _MOST_SHOWN: Final = 64  # processes of each kind
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """`store`: what GET /ready judges by; `feeds` by exchange; the names of the processes that are
-    alive. Empty while the store is away. `kind` and `prefix`: of the hot store."""
+    alive; what is `used` of each exchange's limits; the server's `memory`, if it tells; when each
+    problem was first `seen`, by its id. Empty while the store is away. `kind` and `prefix`: of the
+    hot store."""
 
     store: StoreFound
     kind: Kind
@@ -33,6 +38,9 @@ class Snapshot:
     workers: Sequence[str] = ()
     live: Sequence[str] = ()
     api: Sequence[str] = ()
+    used: Used = field(default_factory=dict)
+    memory: StoreMemory | None = None
+    seen: Mapping[str, int] = field(default_factory=dict)
 
 
 async def read_snapshot(
@@ -47,6 +55,9 @@ async def read_snapshot(
         read_of_alive(notes=False),
         read_of_feeds(settings.live_exchanges),
         read_of_state(),
+        read_of_budgets(settings),
+        read_of_memory(),
+        read_of_seen(),
         *([api_processes] if api_processes is not None else []),
     ]
     try:
@@ -56,7 +67,7 @@ async def read_snapshot(
         why = why_away(error)
         away = StoreFound(away=why, jobs_unknown=f"unknown: {why}")
         return Snapshot(away, store.kind, store.prefix)
-    (metas, lost), health, jobs, (workers, live), feeds, journal, *api = found
+    (metas, lost), health, jobs, (workers, live), feeds, journal, used, memory, seen, *api = found
     return Snapshot(
         StoreFound(None, metas, lost, health, jobs, journal=journal),
         store.kind,
@@ -65,4 +76,7 @@ async def read_snapshot(
         sorted(workers)[:_MOST_SHOWN],
         sorted(live)[:_MOST_SHOWN],
         api[0] if api else (),
+        used,
+        memory,
+        seen,
     )

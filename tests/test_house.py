@@ -19,7 +19,6 @@ LEVELS: Final = {
     "logging_setup": 1,
     "config": 2,
     "metrics": 2,
-    "mcp_tools": 2,
     "documents": 3,
     "venues": 3,
     "stores": 4,

@@ -1,151 +1,15 @@
 """Pydantic models of GET /status, for the OpenAPI page."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.collectors.models import ACTUAL_EXAMPLE, CollectorActual
-from api.documents.models import EXAMPLE_MS, TimeMs
+from api.collectors.models import CollectorActual
+from api.documents.models import TimeMs
+from api.overview.example import EXAMPLE
+from api.overview.exchange_models import Count, ExchangeStatus, Seconds
 from job_queue.records import JobState
 from status.problem import ProblemKind, Severity
-
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(description="seconds")]
-_EXAMPLE: Final[dict[str, Any]] = {
-    "at": EXAMPLE_MS + 305_000,
-    "version": "0.1.0",
-    "status": "ready",
-    "parts": {
-        "store": "ok",
-        "worker": "ok",
-        "database": "ok",
-        "exchanges": "ok",
-        "history": "ok",
-    },
-    "problems": [
-        {
-            "id": "exchange_paused:bybit",
-            "kind": "exchange_paused",
-            "subject": "bybit",
-            "severity": "warning",
-            "text": "bybit is paused for 290 s more, until 2026-11-28T12:10:00Z: Too many visits",
-            "todo": "Wait, or lift it with DELETE /exchanges/bybit/pause (python main.py unpause"
-            " bybit) if its cause is gone.",
-            "since": EXAMPLE_MS + 300_000,
-        }
-    ],
-    "documents": {
-        "5m": {
-            "version": EXAMPLE_MS + 300_000,
-            "as_of": EXAMPLE_MS + 300_000,
-            "updated_at": EXAMPLE_MS + 302_900,
-            "age_s": 2.1,
-            "bytes": 9_000_000,
-            "json_bytes": 52_000_000,
-            "markets": 948,
-            "stale": 0,
-            "missing": 2,
-            "is_stored": True,
-        },
-        "1d": None,
-    },
-    "exchanges": {
-        "binance": {
-            "list": {
-                "discovered_at": EXAMPLE_MS - 3_600_000,
-                "markets": 450,
-                "enabled": 448,
-                "failures": 0,
-            },
-            "pause": None,
-            "is_live": True,
-            "feed": {
-                "holder": "host-1:4711",
-                "at": EXAMPLE_MS + 304_000,
-                "clock_offset_ms": 12,
-                "connections": 1,
-                "streams": 448,
-                "markets": 448,
-                "messages_per_s": 361.4,
-                "lag_ms": {"p50": 620, "p99": 1840},
-                "unproven": {"silent": 3},
-                "reconnects": {"age": 1},
-                "last_failure": None,
-                "refused": 0,
-                "log_restarts": 0,
-                "last_close": {
-                    "close": EXAMPLE_MS + 300_000,
-                    "without_soon": 4,
-                    "without": None,
-                    "silent": 0,
-                },
-            },
-            "closing": {
-                "close": EXAMPLE_MS + 300_000,
-                "as_of": EXAMPLE_MS + 300_400,
-                "finished_at": EXAMPLE_MS + 303_100,
-                "stream": 445,
-                "rest": 3,
-                "lacking": 0,
-                "taken": 441,
-                "repaired": 3,
-                "sampled": 4,
-                "compared": 51_300,
-                "differing": 0,
-            },
-        }
-    },
-    "collectors": [
-        {
-            "name": "majors",
-            "exchange": "binance",
-            "data_types": ["ticker", "candle"],
-            "symbols": 3,
-            "enabled": True,
-            "running": True,
-            "actual": ACTUAL_EXAMPLE,
-        }
-    ],
-    "jobs": [
-        {
-            "id": "collect:all",
-            "state": "complete",
-            "phase": "done",
-            "done": 1,
-            "total": 1,
-            "enqueued_at": EXAMPLE_MS + 300_200,
-            "started_at": EXAMPLE_MS + 300_300,
-            "last": {
-                "run": 7,
-                "state": "complete",
-                "as_of": EXAMPLE_MS + 300_400,
-                "finished_at": EXAMPLE_MS + 303_100,
-                "error": None,
-            },
-        }
-    ],
-    "history": {
-        "is_kept": True,
-        "waiting": 1,
-        "bytes": 112_000,
-        "behind_s": 2.1,
-        "recorded_at": EXAMPLE_MS + 2_800,
-        "cut": 0,
-        "cut_at": None,
-        "gaps": 1,
-        "last_gap": {
-            "document": "5m",
-            "since": EXAMPLE_MS - 86_400_000,
-            "until": EXAMPLE_MS - 86_040_000,
-        },
-    },
-    "leases": {"worker": {"holder": "host-1:4709", "left_s": 12.4}},
-    "stores": {
-        "hot": {"kind": "native", "state": "ok"},
-        "cold": {"kind": "postgresql", "state": "ok"},
-    },
-    "processes": {"workers": ["host-1:4709"], "live": ["host-1:4711"], "api": ["api-1"]},
-}
 
 
 class ProblemStatus(BaseModel):
@@ -178,90 +42,6 @@ class DocumentStatus(BaseModel):
     is_stored: bool = Field(description="false: its value is gone, copies in memory are served")
 
 
-class ListStatus(BaseModel):
-    """An exchange's list of markets, as the database has it."""
-
-    discovered_at: TimeMs | None = Field(description="null: never")
-    markets: Count
-    enabled: Count
-    failures: Count = Field(description="how often in a row it could not be read")
-
-
-class Pause(BaseModel):
-    """The exchange is asked for nothing from the address EGRESS_ID."""
-
-    left_s: Seconds
-    cause: str
-
-
-class Lags(BaseModel):
-    """How late the newest closing events came after their close; null: none has come."""
-
-    p50: int | None = Field(description="milliseconds")
-    p99: int | None = Field(description="milliseconds")
-
-
-class LastCloseStatus(BaseModel):
-    """The newest close of a 5m candle, counted in markets."""
-
-    close: TimeMs
-    without_soon: Count | None = Field(description="without a closing event 2.5 s after the close")
-    without: Count | None = Field(description="without one after the grace; null: not over yet")
-    silent: Count = Field(description="those of `without` of which no message came at all")
-
-
-class FeedStatus(BaseModel):
-    """The streams of an exchange, as told by the process that feeds them."""
-
-    holder: str = Field(description="the process that holds the exchange's lease")
-    at: TimeMs = Field(description="when it told this, by the exchange's clock")
-    clock_offset_ms: int = Field(description="how far that clock is ahead of the process's machine")
-    connections: Count
-    streams: Count = Field(description="acknowledged by the exchange")
-    markets: Count = Field(description="followed")
-    messages_per_s: float
-    lag_ms: Lags
-    unproven: dict[str, Count] = Field(
-        description="markets whose candles need REST, by reason; silent is normal"
-    )
-    reconnects: dict[str, Count] = Field(
-        description="connections that ended since the feed began, by reason"
-    )
-    last_failure: str | None
-    refused: Count = Field(description="streams that the exchange does not have")
-    log_restarts: Count = Field(description="how often the log of candles began anew")
-    last_close: LastCloseStatus | None
-
-
-class ClosingStatus(BaseModel):
-    """The closing journal of the last complete pass over all timeframes: by which way the newest
-    closed 5m candles came, counted in markets."""
-
-    close: TimeMs = Field(description="of the newest candle that had closed at `as_of`")
-    as_of: TimeMs = Field(description="the exchanges' time when the pass began to read")
-    finished_at: TimeMs = Field(description="when all documents were published")
-    stream: Count = Field(description="closed by the exchange's stream, and proven")
-    rest: Count
-    lacking: Count = Field(description="not known, or the exchange has none")
-    taken: Count = Field(description="needed no request for candles")
-    repaired: Count = Field(description="asked for although the exchange was fed")
-    sampled: Count = Field(description="asked for to compare streams with REST")
-    compared: Count = Field(description="candles compared with REST since the worker began")
-    differing: Count = Field(description="those of them that differed")
-
-
-class ExchangeStatus(BaseModel):
-    """What is known of one exchange."""
-
-    list: ListStatus | None = Field(description="null while the database is away")
-    pause: Pause | None
-    is_live: bool = Field(description="whether LIVE has its streams fed")
-    feed: FeedStatus | None = Field(description="null while no process feeds it")
-    closing: ClosingStatus | None = Field(
-        description="null without LIVE, or while no pass has completed"
-    )
-
-
 class CollectorStatus(BaseModel):
     """A live collector of COLLECTORS; GET /api/collectors/{name} has all of it."""
 
@@ -272,6 +52,54 @@ class CollectorStatus(BaseModel):
     enabled: bool
     running: bool = Field(description="whether it is to run: enabled, and not stopped")
     actual: CollectorActual | None = Field(description="null: no process runs or holds it")
+
+
+class ScheduleRun(BaseModel):
+    """The newest run of a schedule."""
+
+    state: str = Field(description="queued, running, complete, failed or aborted")
+    slot: TimeMs = Field(description="the instant that it stands for")
+    started_at: TimeMs | None = Field(description="null: it waits")
+    finished_at: TimeMs | None = Field(description="null: it has not ended")
+    host: str | None = Field(description="who runs it; null: nobody yet")
+
+
+class ScheduleStatus(BaseModel):
+    """What runs when; GET /api/workers/{name} has all of it."""
+
+    name: str
+    cron: str | None = Field(description="five fields, in the zone tz; null: it has every_s")
+    every_s: int | None = Field(description="null: it has cron")
+    tz: str
+    enabled: bool
+    next_run: TimeMs | None = Field(description="null: never, as it is disabled")
+    last_run: ScheduleRun | None = Field(description="null: it has not run yet")
+    failures: Count = Field(description="runs in a row that failed, at most 20")
+    error: str | None = Field(description="of the last run, if that failed")
+
+
+class OutMember(BaseModel):
+    """A resource that is not asked now."""
+
+    resource: str
+    why: str = Field(description="open or half_open, its breaker; or the error for which it is out")
+    until: TimeMs | None = Field(description="null: not known")
+
+
+class ChainStatus(BaseModel):
+    """A chain of providers; counts since they began to be counted."""
+
+    serves: str | None = Field(description="who is asked first; null: nobody can be asked now")
+    members: Count = Field(description="those that are switched on and have the key they need")
+    out: list[OutMember] = Field(description="those of them that are not asked now")
+    off: Count = Field(description="members that are switched off")
+    no_key: Count = Field(description="members that lack a key")
+    asked: Count = Field(description="questions")
+    fallbacks: Count = Field(description="questions that another answered than should have")
+    unanswered: Count = Field(description="questions that nobody answered")
+    dead_since: TimeMs | None = Field(
+        description="since when nobody has answered; null: the last question was answered"
+    )
 
 
 class LastRunStatus(BaseModel):
@@ -318,6 +146,19 @@ class HistoryStatus(BaseModel):
     cut_at: TimeMs | None
     gaps: Count = Field(description="gaps in the record, ever")
     last_gap: GapStatus | None
+    corrections_today: Count = Field(
+        description="recorded values that the exchanges have corrected or removed, this day (UTC)"
+    )
+    cursor_lag_s: Seconds | None = Field(
+        description="by how much what is recorded is older than the documents, of the worst one; "
+        "asked every 10 s; null while the database is away, or not known yet"
+    )
+    rows: Count | None = Field(
+        description="values in the record, estimated from a sample of its pages each minute; null "
+        "while the database is away, or not known yet"
+    )
+    stored_bytes: Count | None = Field(description="of its tables and indexes; null as rows")
+    holes: dict[str, Count] | None = Field(description="noted holes by state; null as rows")
 
 
 class LeaseStatus(BaseModel):
@@ -327,19 +168,40 @@ class LeaseStatus(BaseModel):
     left_s: Seconds | None = Field(description="until it expires unless it is renewed; null: never")
 
 
+class MemoryStatus(BaseModel):
+    """In bytes."""
+
+    used: Count
+    most: Count | None = Field(description="its maxmemory; null: no limit is set")
+    policy: str = Field(description="its maxmemory-policy; should be noeviction")
+
+
 class HotStatus(BaseModel):
     kind: Literal["native", "upstash"]
     state: str = Field(description="ok, or what is wrong with it")
+    memory: MemoryStatus | None = Field(description="null: it is away, or does not tell")
 
 
 class ColdStatus(BaseModel):
     kind: Literal["postgresql"]
     state: str = Field(description="ok, or what is wrong with it")
+    bytes: Count | None = Field(
+        description="the size of the database, asked each minute; null: away, or not known yet"
+    )
+
+
+class DiskStatus(BaseModel):
+    """Of DATA_DIR, on the host of the process that answers; in bytes."""
+
+    free: Count
+    total: Count
+    limit: Count = Field(description="the setting DISK_FREE_MIN")
 
 
 class Stores(BaseModel):
     hot: HotStatus
     cold: ColdStatus
+    disk: DiskStatus | None = Field(description="null: the system does not tell")
 
 
 class Processes(BaseModel):
@@ -354,7 +216,7 @@ class Processes(BaseModel):
 class Status(BaseModel):
     """All that is known of the service, as of one instant of the hot store."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     at: TimeMs
     version: str
@@ -367,6 +229,12 @@ class Status(BaseModel):
     exchanges: dict[str, ExchangeStatus]
     collectors: list[CollectorStatus] | None = Field(
         description="null while the database is away, which says what is wanted of them"
+    )
+    schedules: list[ScheduleStatus] | None = Field(
+        description="asked every 3 s; null while the database is away"
+    )
+    providers: dict[str, ChainStatus] | None = Field(
+        description="by chain; null with PROVIDERS=off, or while the hot store is away"
     )
     jobs: list[JobStatus] = Field(description="the newest request first")
     history: HistoryStatus | None = Field(description="null while the hot store is away")

@@ -4,19 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from api.documents.listing import document_state
-from api.overview.models import ClosingStatus
+from api.overview.exchange_models import ClosingStatus
+from api.overview.shown_work import chains_json, collectors_json, history_json, schedules_json
+from budgets.used import BudgetUse
 from cache_manager import DocumentMeta
 from config import Settings
 from database import ListingState
 from job_queue.kinds import ALL, Lane, job_id_of
 from job_queue.records import JobRecord
 from live.feed_state import FeedState
+from market.markets import Exchange
+from status.exchange_runs import clock_offset_of, failing_of, last_success_ms
 from status.looking import Look
 from status.parts_state import pauses_of
 from status.problem import Problem
 from status.runs import told_error
 from stores.hot.beats import StoreHealth
-from stores.hot.journal import JournalState, whole
 from stores.hot.leases import lock_key
 from stores.hot.store import HotStore
 from texts.hidden_addresses import without_addresses
@@ -33,6 +36,7 @@ def status_json(
     """The form of `Status`, but for `version` and the names of this process."""
     snapshot, database, state, asked_ms = look.snapshot, look.database, look.state, look.at_ms
     found = snapshot.store
+    feeds, jobs = snapshot.feeds, found.jobs
     closings = _closings(found.jobs)
     pauses = pauses_of(settings, found.health)
     return {
@@ -48,18 +52,44 @@ def status_json(
             str(exchange): {
                 "list": _list(database.lists.get(exchange)),
                 "pause": _pause(pauses.get(exchange)),
+                "clock": _clock(exchange, feeds.get(exchange), jobs),
+                "budgets": _budgets(snapshot.used.get(exchange)),
+                "last_success": last_success_ms(exchange, jobs),
+                "failing_markets": _failing(exchange, jobs),
                 "is_live": exchange in settings.live_exchanges,
                 "feed": _feed(snapshot.feeds.get(exchange)),
                 "closing": closings.get(exchange),
             }
             for exchange in settings.exchanges
         },
+        "collectors": collectors_json(look.found),
+        "schedules": schedules_json(look.found.schedules),
+        "providers": chains_json(look.found.chains),
         "jobs": [_job(job) for job in found.jobs],
-        "history": _history(settings, found.journal, asked_ms),
+        "history": history_json(settings, look),
         "leases": _leases(found.health),
         "stores": {
-            "hot": {"kind": store.kind, "state": state.states["store"]},
-            "cold": {"kind": "postgresql", "state": state.states["database"]},
+            "hot": {
+                "kind": store.kind,
+                "state": state.states["store"],
+                "memory": snapshot.memory
+                and {
+                    "used": snapshot.memory.used,
+                    "most": snapshot.memory.most,
+                    "policy": snapshot.memory.policy,
+                },
+            },
+            "cold": {
+                "kind": "postgresql",
+                "state": state.states["database"],
+                "bytes": look.found.record and look.found.record.database_bytes,
+            },
+            "disk": look.found.disk
+            and {
+                "free": look.found.disk.free,
+                "total": look.found.disk.total,
+                "limit": settings.disk_free_min,
+            },
         },
         "processes": {
             "workers": list(snapshot.workers),
@@ -180,23 +210,39 @@ def _job(job: JobRecord) -> dict[str, Any]:
     }
 
 
-def _history(
-    settings: Settings, journal: JournalState | None, asked_ms: int
+def _clock(
+    exchange: Exchange, feed: FeedState | None, jobs: Sequence[JobRecord]
 ) -> dict[str, Any] | None:
-    if journal is None:
+    """By the streams, which read it all the time, or by the last run."""
+    if feed is not None:
+        return {"offset_ms": feed.clock_offset_ms, "at": feed.at_ms - feed.clock_offset_ms}
+    found = clock_offset_of(exchange, jobs)
+    return found and {"offset_ms": found[0], "at": found[1]}
+
+
+def _budgets(used: Mapping[str, BudgetUse] | None) -> dict[str, Any] | None:
+    if used is None:
         return None
-    told, oldest_ms = journal.told, journal.oldest_ms
-    gap = {"document": told.get("gap_document"), "since": whole(told.get("gap_since"))}
     return {
-        "is_kept": settings.history == "on",
-        "waiting": journal.waiting,
-        "bytes": journal.bytes,
-        "behind_s": max(0, asked_ms - oldest_ms) / 1000 if oldest_ms is not None else 0.0,
-        "recorded_at": whole(told.get("recorded_at")),
-        "cut": journal.cut,
-        "cut_at": journal.cut_ms,
-        "gaps": whole(told.get("gaps")) or 0,
-        "last_gap": {**gap, "until": whole(told.get("gap_until"))} if all(gap.values()) else None,
+        counter: {
+            "quantity": each.quantity,
+            "window_s": each.window_s,
+            "used": each.used,
+            "left": each.left,
+        }
+        for counter, each in used.items()
+    }
+
+
+def _failing(exchange: Exchange, jobs: Sequence[JobRecord]) -> dict[str, Any] | None:
+    failing = failing_of(exchange, jobs)
+    if failing is None:
+        return None
+    return {
+        "count": failing.markets,
+        "names": list(failing.names),
+        "job": failing.job_id,
+        "at": failing.finished_at_ms,
     }
 
 

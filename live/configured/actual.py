@@ -4,13 +4,17 @@
 `lock:live:collector:<name>`; it expires soon after the process that writes it has ended.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
+from live.feed_state import VALUES
 from live.told_state import ToldState
 from stores.hot.leases import Lease
+from stores.hot.read import Read
+from stores.hot.replies import list_of, text
 from stores.hot.store import HotStore
 
 
@@ -68,6 +72,18 @@ async def collector_states(store: HotStore, names: Iterable[str]) -> dict[str, C
     StoreUnavailable."""
     asked = list(names)
     values = await store.execute("MGET", *map(_state_key, asked)) if asked else []
+    return _states_of(asked, values)
+
+
+def read_of_collectors(names: Iterable[str]) -> Read[dict[str, CollectorState]]:
+    """The read of `collector_states`."""
+    asked = list(names)
+    keys = [_state_key(name) for name in asked]
+    shape = list_of(text, len(asked))
+    return Read("collectors", VALUES, keys, (), shape, partial(_states_of, asked))
+
+
+def _states_of(asked: Sequence[str], values: Sequence[bytes | None]) -> dict[str, CollectorState]:
     found = {}
     for name, value in zip(asked, values, strict=True):
         try:

@@ -92,6 +92,21 @@ end
 """
 )
 
+# end_pause(log, pauses, egress, exchange): tells that the pause has ended before its time.
+END_PAUSE: Final = (
+    _PAUSES
+    + """
+local function end_pause(log, pauses, egress, exchange)
+  local name = egress .. ' ' .. exchange
+  local known = redis.pcall('HGET', pauses, name)
+  if type(known) ~= 'string' then return end
+  redis.call('HDEL', pauses, name)
+  tell(log, 'kind', 'pause', 'exchange', exchange, 'egress_id', egress, 'state', 'ended',
+    'until', string.format('%.0f', now_ms()), 'cause', '')
+end
+"""
+)
+
 # read(log, pauses, metas...; position or '', how many, versions...): writes the ends of pauses
 # that are over, and reads the entries after the position, or from the first one on.
 # Returns {1 if the position is not in the log, entries, ms until the next pause ends or -1, for

@@ -10,7 +10,7 @@ NOW: Final = "<now>"  # in place of the store's time
 KNOWN: Final = (
     *("state", "run", "seq", "enqueued_at", "started_at", "finished_at", "attempts", "phase"),
     *("done", "total", "error", "result", "coalesced", "rerun_seq", "last_run", "last_state"),
-    *("last_as_of", "last_finished_at", "last_result", "last_error", "asked_by"),
+    *("last_as_of", "last_finished_at", "last_result", "last_error", "asked_by", "failures"),
 )
 
 
@@ -190,6 +190,10 @@ class Model:
         job |= {"last_run": str(run), "last_state": state, "last_as_of": as_of}
         job |= {"last_finished_at": now, "last_result": result, "last_error": error}
         job["last_lease"] = job.get("lease", "")
+        if state != "aborted":
+            job["failures"] = str(number(job.get("failures")) + 1) if state == "failed" else "0"
+        else:
+            job["failures"] = str(number(job.get("failures")))
         if job.get("lease"):
             job["rest_from"] = NOW
         if again:

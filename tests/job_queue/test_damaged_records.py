@@ -26,7 +26,7 @@ FOREIGN: Final = {
 FIELDS: Final = (
     *("run", "seq", "enqueued_at", "started_at", "finished_at", "attempts", "phase", "done"),
     *("total", "error", "result", "lease", "coalesced", "rerun_seq", "rerun_at", "last_run"),
-    "rest_from",
+    *("rest_from", "failures"),
     *("last_state", "last_as_of", "last_finished_at", "last_result", "last_error", "last_lease"),
 )
 JUNK: Final[tuple[str | bytes, ...]] = (

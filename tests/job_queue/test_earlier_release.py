@@ -123,11 +123,12 @@ async def test_records_go_on_as_the_earlier_release_would_move_them(
     assert (job.id, job.run, job.attempts) == ("collect:4h", 8, 2)
     await complete(queue, job, lease, as_of_ms=1_795_185_470_000)
     after = await stored(store, "collect:4h")
-    # Field by field what that release's scripts write, so that it can go on from here; and one
-    # field that it does not read.
-    assert set(after) == {*ACTIVE, "rest_from"}
+    # Field by field what that release's scripts write, so that it can go on from here; and two
+    # fields that it does not read.
+    assert set(after) == {*ACTIVE, "rest_from", "failures"}
     assert after == ACTIVE | {
         "rest_from": after["rest_from"],
+        "failures": "0",
         "state": "complete",
         "run": "8",
         "started_at": after["started_at"],

@@ -48,6 +48,7 @@ VALUES: Final[dict[str, tuple[str | None, ...]]] = {
     "last_error": ("why", None),
     "asked_by": ("1:5", "2:5", "3:5", "9:", "", None),
     "last_lease": (OURS, "6 nonce dead", None),
+    "failures": ("3", "abc", None),
     "other": ("of others", None),
 }
 

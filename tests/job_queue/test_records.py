@@ -27,6 +27,7 @@ FIELDS: Final = {
     "last_finished_at": "22",
     "last_result": '{"rows":2}',
     "last_error": "then",
+    "failures": "3",
 }
 
 
@@ -38,6 +39,7 @@ def test_a_whole_record() -> None:
     assert read_record("funding", flat(**FIELDS)) == JobRecord(
         *("funding", 7, "complete", True, True, 11, 12, 13, 2, "done", 4, 6, "why", {"rows": 1}),
         last=LastRun(6, "failed", 21, 22, {"rows": 2}, "then"),
+        failures=3,
     )
     assert sequence_of(flat(**FIELDS)) == 70
 

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from providers.alert_log import AlertLog
+from providers.alert_log import NOTED, AlertLog, read_of_alerts
 from providers.attempts import Alert
 from stores.hot.event_log import EventLog
+from stores.hot.read import read
 from stores.hot.redis_client import NativeStore
 
 SILENT = Alert("no_living_member", "gas.bitcoin", None, "nobody of 3 answers")
@@ -42,3 +43,22 @@ async def test_what_came_before_the_end_is_told(redis_url: str) -> None:
     entries = (await EventLog(store).read(None, {})).entries
     await store.aclose()
     assert [entry.fields[b"chain"] for entry in entries] == [b"gas.bitcoin", b"price.spot"]
+
+
+async def test_it_is_noted_for_an_hour(redis_url: str) -> None:
+    store = NativeStore(redis_url, client_name="test")
+    alerts = AlertLog(store)
+    for alert in (SILENT, HELD, HELD):
+        alerts.note(alert)
+    await alerts.tell()
+    noted = await read(store, read_of_alerts())
+    left_ms = await store.execute("PTTL", NOTED)
+    await store.execute("SET", NOTED, "of others")
+    of_others = await read(store, read_of_alerts())
+    await store.aclose()
+    silent, held = noted
+    assert (silent.kind, silent.chain, silent.resource) == ("no_living_member", "gas.bitcoin", None)
+    assert (held.resource, held.message) == ("price.spot/kraken", HELD.message)
+    assert 0 < held.since_ms <= held.last_ms
+    assert 3_500_000 < left_ms <= 3_600_000
+    assert of_others == []

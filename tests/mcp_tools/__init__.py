@@ -1,1 +1,0 @@
-"""The tools for language models, asked by the clients of their SDK."""
