@@ -102,7 +102,7 @@ $(DOCS_VENV)/run.stamp: requirements-docs.txt $(VENV)/run.stamp
 
 # Only versions at least a week old: a bad release is usually withdrawn by then.
 lock: $(VENV)/dev.stamp ## pin requirements*.txt again from requirements*.in
-	@for set in requirements requirements-socks requirements-lake requirements-browser requirements-databases requirements-dev requirements-bench requirements-docs requirements-freqtrade requirements-recipes; do \
+	@for set in requirements requirements-socks requirements-lake requirements-browser requirements-databases requirements-mcp requirements-dev requirements-bench requirements-docs requirements-freqtrade requirements-recipes; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--upgrade --exclude-newer "$$(date -u -d '7 days ago' +%Y-%m-%dT00:00:00Z)" \
 			--no-emit-index-url --no-emit-find-links \

@@ -185,6 +185,10 @@ def _load_one_shot(command: str) -> "Command":
         from commands import coins
 
         return coins.run
+    if command == "mcp":
+        from commands import mcp
+
+        return mcp.run
     if command == "import":
         from commands import import_files
 

@@ -236,6 +236,22 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError("must be a number of seconds, at most 86400")
 
 
+def _mcp(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        default=None,
+        help="the running service (http:// with HOST and PORT of the settings)",
+    )
+    parser.add_argument(
+        "--http",
+        metavar="[HOST:]PORT",
+        default=None,
+        help="serve clients at http://HOST:PORT/mcp (127.0.0.1) instead of one on standard input"
+        " and output; another address than this machine's own needs READ_TOKEN",
+    )
+
+
 def _simulate(parser: argparse.ArgumentParser) -> None:
     from simulator.command_line import add_arguments
 
@@ -295,6 +311,7 @@ COMMANDS: Final = (
     ),
     CommandRow("sql", "the stored history in SQL, read-only: one statement, or psql", _sql),
     CommandRow("export", "the history as files: a Parquet lake, CSV, or for freqtrade", _export),
+    CommandRow("mcp", "tools for language models: read-only questions to the service (MCP)", _mcp),
     CommandRow("simulate", "a simulation of the exchanges on a local port", _simulate),
     CommandRow("demo", "shows the service against simulated exchanges, then cleans up", _demo),
 )
@@ -311,4 +328,5 @@ ONE_SHOT: Final = (
     "import",
     "sql",
     "export",
+    "mcp",
 )

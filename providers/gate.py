@@ -156,7 +156,7 @@ return reply
 # remembered; then the texts.
 _LOOK: Final = f"""{_NOW}
 local n, reply = tonumber(ARGV[2]), {{now}}
-local switches = redis.call('HMGET', KEYS[1], unpack(ARGV, 3, n + 2))
+local switches = n > 0 and redis.call('HMGET', KEYS[1], unpack(ARGV, 3, n + 2)) or {{}}
 local subjects = #ARGV > n + 2
 for i = 1, n do
   local own = redis.call('HMGET', KEYS[3 * i - 1], {LUA_FIELDS})

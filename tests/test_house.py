@@ -19,6 +19,7 @@ LEVELS: Final = {
     "logging_setup": 1,
     "config": 2,
     "metrics": 2,
+    "mcp_tools": 2,
     "documents": 3,
     "venues": 3,
     "stores": 4,

@@ -27,8 +27,10 @@ export function Badge({ level = "info", children, title }) {
 
 /**
  * A table. `columns`: {key, title, render?(row), align?: "right", sort?(row), hint?, wide?}; one that
- * is `wide` is left out on phones. `rows`: values by key; `rowKey(row)`: what a row is, over refreshes. With `sortable` the heads are buttons, and
- * `sort` starts as {key, down}. `caption` names it; `showCaption` shows that.
+ * is `wide` is left out on phones. `rows`: values by key; `rowKey(row)`: what a row is, over
+ * refreshes. With `sortable` the heads are buttons, and `sort` starts as {key, down}. `caption` names
+ * it; `showCaption` shows that. `stacked`: where the window is narrow, each row is a block with the
+ * titles beside its values.
  */
 export function Table({
   caption,
@@ -39,28 +41,30 @@ export function Table({
   sortable = false,
   sort: first = null,
   showCaption = false,
+  stacked = false,
   empty = "Nothing to show.",
 }) {
   const [sort, setSort] = useState(first);
   const column = sort && columns.find(({ key }) => key === sort.key);
   const shown = column ? sorted(rows, column, sort.down) : rows;
+  const role = (name) => (stacked ? name : undefined); // a block loses the role of its element
   const press = (key) => setSort({ key, down: sort?.key === key ? !sort.down : false });
   return html`
-    <div class="table-wrap" tabindex="0" role="region" aria-label=${caption}>
-      <table>
+    <div class="table-wrap" tabindex="0" role="group" aria-label=${caption}>
+      <table class=${stacked ? "stacked" : ""} role=${role("table")}>
         <caption class=${showCaption ? "" : "unseen"}>${caption}</caption>
-        <thead>
-          <tr>
+        <thead role=${role("rowgroup")}>
+          <tr role=${role("row")}>
             ${columns.map(
-              (each) => html`<${Head} key=${each.key} ...${{ column: each, sortable, sort, press }} />`,
+              (each) => html`<${Head} key=${each.key} ...${{ column: each, sortable, sort, press, stacked }} />`,
             )}
           </tr>
         </thead>
-        <tbody>
+        <tbody role=${role("rowgroup")}>
           ${shown.map(
             (row, index) => html`
-              <tr key=${rowKey(row, index)} class=${rowClass(row)}>
-                ${columns.map((each, place) => cell(each, row, place))}
+              <tr key=${rowKey(row, index)} class=${rowClass(row)} role=${role("row")}>
+                ${columns.map((each, place) => cell(each, row, place, stacked))}
               </tr>
             `,
           )}
@@ -72,12 +76,12 @@ export function Table({
   `;
 }
 
-function Head({ column, sortable, sort, press }) {
+function Head({ column, sortable, sort, press, stacked }) {
   const isOn = sort?.key === column.key;
   const way = isOn ? (sort.down ? "descending" : "ascending") : undefined;
   const can = sortable && column.sort !== false;
   return html`
-    <th scope="col" class=${classOf(column)} aria-sort=${way} title=${column.hint}>
+    <th scope="col" role=${stacked ? "columnheader" : undefined} class=${classOf(column)} aria-sort=${way} title=${column.hint}>
       ${can
         ? html`<button type="button" class="sort" onClick=${() => press(column.key)}>
             ${column.title}<span class="sort-way" aria-hidden="true">${isOn ? (sort.down ? "▾" : "▴") : ""}</span>
@@ -87,11 +91,12 @@ function Head({ column, sortable, sort, press }) {
   `;
 }
 
-function cell(column, row, place) {
+function cell(column, row, place, stacked) {
   const content = column.render ? column.render(row) : row[column.key];
+  const title = stacked ? column.title : undefined;
   return place === 0
-    ? html`<th scope="row" class=${classOf(column)} key=${column.key}>${content}</th>`
-    : html`<td class=${classOf(column)} key=${column.key}>${content}</td>`;
+    ? html`<th scope="row" class=${classOf(column)} key=${column.key} role=${stacked ? "rowheader" : undefined}>${content}</th>`
+    : html`<td class=${classOf(column)} key=${column.key} role=${stacked ? "cell" : undefined} data-title=${title}>${content}</td>`;
 }
 
 const classOf = ({ align, wide }) => [align === "right" && "right", wide && "wide"].filter(Boolean).join(" ");

@@ -3,6 +3,8 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 import { html } from "../lib/html.js";
 import { ago, plural, utc } from "../lib/format.js";
+import { usePolled } from "../lib/polled.js";
+import { href } from "../lib/route.js";
 import { useNow, useStatus } from "../lib/status.js";
 import { Badge, ErrorBox, Loading } from "../lib/ui.js";
 import { AsOf } from "./market/as_of.js";
@@ -14,7 +16,8 @@ import { Live } from "./market/lateness.js";
 import { LastCandles, sentence } from "./market/last_candle.js";
 import { exact, mostDecimals, plain } from "./market/numbers.js";
 import { RowsTable } from "./market/rows_table.js";
-import { MarketSearch } from "./market/search.js";
+import { COINS_S, MarketSearch } from "./market/search.js";
+import { coinOf } from "./markets/coins.js";
 import { gridOf, holesIn, PRICES } from "./market/series.js";
 
 const TIMEFRAMES = ["5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"];
@@ -141,9 +144,17 @@ function OneExchange({ exchange, market, head, grid, decimals, revisions, asOf, 
 
 /** A market that one of the exchanges does not have, or that could not be collected. */
 function Absent({ exchange, market, symbol, timeframe }) {
+  const { data } = usePolled("coins", COINS_S);
   const why = market?.missing?.map(({ part, reason }) => `${part.replace("_", " ")}: ${reason}`).join("; ");
+  const coins = data?.coins ?? [];
+  const base = coins.find((coin) => coin.symbol === symbol)?.base;
+  const alike = coins.filter(
+    (coin) => base && coin.exchange === exchange && coin.symbol !== symbol && coinOf(coin.base) === coinOf(base),
+  );
   return html`<p class="note absent">
     ${named(exchange)}: ${why ? `${symbol} is missing in ${timeframe}: ${why}.` : `no ${symbol} in ${timeframe}; it is not listed there, or not collected.`}
+    ${alike.map((coin) => html` <a key=${coin.symbol} href=${href("market", [coin.symbol, timeframe])}>${coin.symbol}</a>`)}
+    ${alike.length > 0 && " is of the same coin."}
   </p>`;
 }
 
@@ -154,8 +165,8 @@ function NothingToShow({ feed, symbol, timeframe, route }) {
   return html`
     <div class="box box-warning" role="alert">
       <p><strong>Nothing to show of ${symbol} in ${timeframe}:</strong> ${error.detail}.</p>
-      ${near.length > 0 && html`<p>${near.map((each) => html`<a key=${each} href="#/market/${each}/${timeframe}">${each}</a> `)}</p>`}
-      ${route.query.as_of && html`<p><a href="#/market/${symbol}/${timeframe}">Show it as it is now</a></p>`}
+      ${near.length > 0 && html`<p>${near.map((each) => html`<a key=${each} href=${href("market", [each, timeframe])}>${each}</a> `)}</p>`}
+      ${route.query.as_of && html`<p><a href=${href("market", [symbol, timeframe])}>Show it as it is now</a></p>`}
     </div>
   `;
 }

@@ -1,5 +1,6 @@
 // Work: collectors, schedules, workers with their runs, jobs and providers; each a table that is asked
 // for anew, and what can be done about it. What changes something asks for API_TOKEN.
+import { useEffect, useRef } from "preact/hooks";
 import { html } from "../lib/html.js";
 import { href } from "../lib/route.js";
 import { Collector, Collectors } from "./work/collectors.js";
@@ -23,9 +24,13 @@ export default function Work({ route }) {
   const [name, item] = route.parts;
   const section = SECTIONS.find(({ path }) => path === name) ?? SECTIONS[0];
   const current = section.shownAs ?? section.path;
+  const nav = useRef(null);
+  useEffect(() => {
+    nav.current.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [current]);
   return html`
     <h1 tabindex="-1">Work</h1>
-    <nav class="sections" aria-label="Sections of Work">
+    <nav class="sections" aria-label="Sections of Work" ref=${nav}>
       <ul>
         ${SECTIONS.filter(({ title }) => title).map(
           ({ path, title }) => html`

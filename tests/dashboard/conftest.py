@@ -50,7 +50,8 @@ def demo_exchanges() -> Iterator[Simulator]:
 async def demo_service(demo_exchanges: Simulator) -> AsyncIterator[Service]:
     """The whole service with funding, 5m and 4h collected, a collector and schedules, as `make run`
     has them. `service.post(...)` and `service.collect("5m")` publish; API_TOKEN guards changes."""
-    async with running_demo(demo_exchanges) as service:
+    workers = "tests.dashboard.shown_workers"
+    async with running_demo(demo_exchanges, WORKERS=workers) as service:
         yield service
 
 

@@ -114,6 +114,10 @@ def with_make_of_the_tests(line: str) -> str:
     return re.sub(r"\bmake\b", _MAKE, line, count=1)
 
 
+def test_the_first_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
+
+
 def test_the_two_commands_are_told_twice_alike() -> None:
     assert [block.text for block in AGAIN] == [DEMO.text, RUN.text]
 

@@ -51,6 +51,11 @@ def test_what_is_shown_is_a_part_of_the_example() -> None:
 
 
 def check_part(part: Any, whole: Any) -> None:
+    if isinstance(part, list):
+        assert len(part) == len(whole)
+        for one, other in zip(part, whole, strict=True):
+            check_part(one, other)
+        return
     if not isinstance(part, dict):
         assert part == whole
         return

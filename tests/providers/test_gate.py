@@ -462,3 +462,10 @@ async def test_outcomes_are_told_with_what_is_kept_and_looked_up_with_who_may_be
     assert [each.out_class for each in members] == ["rate_limited", ""]
     assert [each.p70_ms for each in members] == [None, 5]
     assert await gate.settle_all([], kept[:1]) == []
+
+
+async def test_nobody_to_look_at_is_no_error(gate: Gate) -> None:
+    """A paused account may have no other row that is probed."""
+    assert await gate.look([]) == []
+    assert await gate.look_and_read([], ("btc",), ()) == ([], [])
+    assert await gate.look_and_read([], (), ("no-such-text",)) == ([], [None])

@@ -30,9 +30,9 @@ export function Gas({ route }) {
       title="Gas by chain"
       note="Slow, standard and fast: the highest fee that a transaction should offer for a unit of gas, base fee included; on Bitcoin the fee for a virtual byte."
     >
-      <div class="table-wrap" tabindex="0" role="region" aria-label="Gas by chain">
+      <div class="table-wrap" tabindex="0" role="group" aria-label="Fees by chain">
         <table>
-          <caption class="unseen">Gas by chain</caption>
+          <caption class="unseen">Fees by chain</caption>
           <thead>
             <tr>${HEADS.map((head) => html`<th key=${head} scope="col" class=${RIGHT.has(head) ? "right" : ""}>${head}</th>`)}</tr>
           </thead>

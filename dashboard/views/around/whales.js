@@ -67,7 +67,7 @@ function Transfers({ data }) {
     },
   ];
   return html`
-    <${Table}
+    <${Table} stacked
       caption="Great transfers of the last hour"
       columns=${columns}
       rows=${data.whales}
@@ -91,7 +91,7 @@ function Read({ data }) {
     <details>
       <summary>Blocks read of ${plural(new Set(data.read.map(({ chain }) => chain)).size, "chain")}${data.missing.length > 0 &&
       html`, nothing known of ${data.missing.map(({ chain }) => chain).join(", ")}`}</summary>
-      <${Table}
+      <${Table} stacked
         caption="Blocks that were read"
         columns=${READ}
         rows=${data.read}

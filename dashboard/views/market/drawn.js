@@ -171,8 +171,8 @@ export class DrawnCandles {
 
   showNewest() {
     const count = this.data.times.length;
-    const shown = Math.max(30, Math.round(this.element.clientWidth / FIRST_WIDTH));
-    this.look({ from: count - shown, to: count + 2 });
+    const room = Math.max(30, Math.round(this.element.clientWidth / FIRST_WIDTH));
+    this.look({ from: count - Math.min(room, count + 2), to: count + 2 });
   }
 
   /** Moves to a range of bars by number. */

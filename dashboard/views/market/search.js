@@ -2,10 +2,11 @@
 import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import { html } from "../../lib/html.js";
 import { usePolled } from "../../lib/polled.js";
+import { coinOf } from "../markets/coins.js";
 import { named } from "./exchanges.js";
 
 const MOST = 12;
-const EVERY_S = 300;
+export const COINS_S = 300; // how often the list of markets is asked for
 
 /** Symbols with the exchanges that have them: [{symbol, base, exchanges}], by name. */
 export function symbolsOf(coins) {
@@ -22,7 +23,7 @@ export function symbolsOf(coins) {
 export function matching(symbols, text, most = MOST) {
   const wanted = text.trim().toUpperCase();
   const rank = ({ symbol, base }) => {
-    const coin = base.replace(/^1(0{3,})/, "").replace(/1(0{3,})$/, "");
+    const coin = coinOf(base);
     if (symbol === wanted || base === wanted || coin === wanted) return 0;
     if (coin.startsWith(wanted)) return 1;
     if (symbol.startsWith(wanted)) return 2;
@@ -38,7 +39,7 @@ export function matching(symbols, text, most = MOST) {
 
 /** `symbol`: the one that is shown; `onChoose(symbol)`. */
 export function MarketSearch({ symbol, onChoose }) {
-  const { data, error } = usePolled("coins", EVERY_S);
+  const { data, error } = usePolled("coins", COINS_S);
   const [text, setText] = useState(symbol);
   const [open, setOpen] = useState(false);
   const [at, setAt] = useState(0);

@@ -7,7 +7,7 @@ import { Button } from "../../lib/ui.js";
 import { plural } from "../../lib/format.js";
 import { named } from "../market/exchanges.js";
 import { classNameOf, classOf, legendOf, signed } from "./scale.js";
-import { coinsOf } from "./table_of.js";
+import { coinsOf } from "./coins.js";
 
 const FIRST = innerWidth < 640 ? 24 : 60; // coins, the largest by turnover
 

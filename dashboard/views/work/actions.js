@@ -62,8 +62,8 @@ export function Outcome({ actions: { outcome, question, answer, close } }) {
       html`
         <p>${question.text}</p>
         <div class="dialog-actions">
+          <${Button} onClick=${() => answer(false)}>Cancel<//>
           <${Button} kind="danger" onClick=${() => answer(true)}>${question.button}<//>
-          <${Button} onClick=${() => answer(false)} autofocus>Cancel<//>
         </div>
       `}
     <//>

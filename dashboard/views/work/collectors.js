@@ -34,7 +34,7 @@ export function Collectors() {
       ${data === null && error === null && html`<${Loading} />`}
       ${data !== null && data.collectors.length === 0 && html`<${Empty}>There are none: COLLECTORS names a file of them (docs/collectors.md).<//>`}
       ${data !== null && data.collectors.length > 0 &&
-      html`<${Table} caption="Live collectors" columns=${columns} rows=${data.collectors} rowKey=${({ name }) => name} sortable />`}
+      html`<${Table} stacked caption="Live collectors" columns=${columns} rows=${data.collectors} rowKey=${({ name }) => name} sortable />`}
     <//>
   `;
 }
@@ -118,7 +118,7 @@ function Connections({ of }) {
     { key: "age_s", title: "Open for", render: (row) => age(row.age_s) },
     { key: "last_message_age_s", title: "Last message", render: (row) => `${age(row.last_message_age_s)} ago` },
   ];
-  return html`<${Table} caption="Connections" columns=${columns} rows=${of} rowKey=${(row, index) => `${row.epoch}-${index}`} />`;
+  return html`<${Table} stacked caption="Connections" columns=${columns} rows=${of} rowKey=${(row, index) => `${row.epoch}-${index}`} />`;
 }
 
 /** The symbols, each with a button that removes it, and a field for another. */

@@ -7,7 +7,8 @@ import { useNow, useStatus } from "../../lib/status.js";
 import { Badge, Button, Card, ErrorBox, Field, Loading, Progress, Table } from "../../lib/ui.js";
 import { wrongFields } from "../wrong_fields.js";
 import { Act, Outcome, useActions } from "./actions.js";
-import { progressOf, resultOf, runState } from "./words.js";
+import { Result } from "./facts.js";
+import { progressOf, runState } from "./words.js";
 
 const EVERY_S = 2;
 const FAILURES = 50;
@@ -23,7 +24,7 @@ export function Jobs() {
     { key: "run", title: "Run", align: "right", render: ({ run }) => number(run) },
     { key: "enqueued_at", title: "Asked for", render: ({ enqueued_at: at }) => (at === null ? "–" : ago(at, now)) },
     { key: "last", title: "Last run", sort: (row) => row.last?.finished_at, render: (row) => html`<${Last} last=${row.last} now=${now} />` },
-    { key: "result", title: "It brought", sort: false, render: ({ last }) => html`<span class="result">${resultOf(last?.result)}</span>` },
+    { key: "result", title: "It brought", sort: false, render: ({ last }) => html`<${Result} of=${last?.result} />` },
     { key: "actions", title: "Actions", sort: false, render: (row) => html`<${Abort} actions=${actions} job=${row} />` },
   ];
   return html`
@@ -32,7 +33,7 @@ export function Jobs() {
     <${Card} title="Jobs" wide>
       <${ErrorBox} error=${error} retry=${reload} what="The jobs cannot be read" />
       ${data === null && error === null && html`<${Loading} />`}
-      ${data !== null && html`<${Table} caption="Jobs" columns=${columns} rows=${data.jobs} sortable empty="Nothing was asked for yet." />`}
+      ${data !== null && html`<${Table} stacked caption="Jobs" columns=${columns} rows=${data.jobs} sortable empty="Nothing was asked for yet." />`}
     <//>
     <${Failures} now=${now} />
   `;
@@ -113,7 +114,7 @@ function Failures({ now }) {
       <details onToggle=${(event) => setOpen(event.currentTarget.open)}>
         <summary>The newest ${plural(FAILURES, "failure")}</summary>
         <${ErrorBox} error=${error} retry=${reload} what="The failures cannot be read" />
-        ${isOpen && data !== null && html`<${Table} caption="Failures" columns=${columns} rows=${data.failures} sortable empty="Nothing has failed." />`}
+        ${isOpen && data !== null && html`<${Table} stacked caption="Failures" columns=${columns} rows=${data.failures} sortable empty="Nothing has failed." />`}
       </details>
     <//>
   `;

@@ -43,7 +43,7 @@ export function Providers() {
       ${rows === null && resources.error === null && html`<${Loading} />`}
       ${usage.data !== null &&
       html`<p class="note">${plural(usage.data.total_requests, "request")}, ${plural(usage.data.total_fallbacks, "fallback")} (${percent(usage.data.fallback_rate)}) since the counters began.</p>`}
-      ${rows !== null && html`<${Table} caption="Chains of providers" columns=${columns} rows=${rows} rowKey=${({ chain }) => chain} sortable />`}
+      ${rows !== null && html`<${Table} stacked caption="Chains of providers" columns=${columns} rows=${rows} rowKey=${({ chain }) => chain} sortable />`}
     <//>
   `;
 }
@@ -91,7 +91,7 @@ export function ProviderChain({ chain }) {
     <${Card} title=${chain} note="In the order in which they are asked." wide>
       <${ErrorBox} error=${resources.error} retry=${resources.reload} what=${`${chain} cannot be read`} />
       ${rows === null && resources.error === null && html`<${Loading} />`}
-      ${rows !== null && html`<${Table} caption=${`Resources of ${chain}`} columns=${columns} rows=${rows} sortable empty="There is no such chain." />`}
+      ${rows !== null && html`<${Table} stacked caption=${`Resources of ${chain}`} columns=${columns} rows=${rows} sortable empty="There is no such chain." />`}
     <//>
   `;
 }

@@ -43,7 +43,7 @@ export function Queues() {
       <${Outcome} actions=${actions} />
       <${ErrorBox} error=${error} retry=${reload} what="The queues cannot be read" />
       ${data === null && error === null && html`<${Loading} />`}
-      ${data !== null && html`<${Table} caption="Queues" columns=${columns} rows=${data.queues} rowKey=${({ name }) => name} sortable />`}
+      ${data !== null && html`<${Table} stacked caption="Queues" columns=${columns} rows=${data.queues} rowKey=${({ name }) => name} sortable />`}
       <${Dialog} title=${asking?.of === "limit" ? `Limit ${asking.queue.name}` : `Pause ${asking?.queue.name ?? ""}?`} open=${asking !== null} onClose=${close}>
         ${asking?.of === "pause" && html`<${Pause} actions=${actions} name=${asking.queue.name} onClose=${close} />`}
         ${asking?.of === "limit" && html`<${Limit} actions=${actions} queue=${asking.queue} onClose=${close} />`}

@@ -31,6 +31,7 @@ export function ScheduleForm({ worker, actions }) {
     const { value } = event.currentTarget;
     // Written back as it was, it is no edit.
     const { [field.name]: _, ...others } = draft;
+    setWrong(({ [field.name]: _wrong, ...others }) => others);
     setDraft(value === textOf(worker[field.name]) ? others : { ...others, [field.name]: value });
   };
   const send = async (event) => {

@@ -25,7 +25,7 @@ export function Schedules() {
       ${rows === null && workers.error === null && html`<${Loading} />`}
       ${rows?.length === 0 && html`<${Empty}>There are none as yet: a process with SCHEDULES=on stores them.<//>`}
       ${rows?.length > 0 &&
-      html`<${Table} caption="Schedules" columns=${columnsOf(actions, now)} rows=${rows} rowKey=${({ name }) => name} sortable />`}
+      html`<${Table} stacked caption="Schedules" columns=${columnsOf(actions, now)} rows=${rows} rowKey=${({ name }) => name} sortable />`}
     <//>
     <${Queues} />
   `;

@@ -7,11 +7,11 @@ import { useNow } from "../../lib/status.js";
 import { Badge, Card, ErrorBox, Loading, Table } from "../../lib/ui.js";
 import { Act, Outcome, useActions } from "./actions.js";
 import { Configuration } from "./configuration.js";
-import { Facts, Json } from "./facts.js";
+import { Facts, Json, Result } from "./facts.js";
 import { ScheduleForm } from "./schedule_form.js";
 import { workerPath } from "./worker_actions.js";
 import { State, WorkerSwitches } from "./workers.js";
-import { resultOf, runState, timetable, took, tookMs, whyRun } from "./words.js";
+import { runState, timetable, took, tookMs, whyRun } from "./words.js";
 
 const EVERY_S = 4;
 const RUNS = 30;
@@ -68,13 +68,13 @@ function Runs({ name, now, actions }) {
     { key: "slot", title: "Stands for (UTC)", render: ({ slot }) => utc(slot, "seconds") },
     { key: "took", title: "Took", align: "right", sort: (row) => tookMs(row, now), render: (row) => took(tookMs(row, now)) },
     { key: "attempts", title: "Attempts", align: "right", render: (row) => number(row.attempts) },
-    { key: "result", title: "Result", sort: false, render: ({ result }) => html`<span class="result">${resultOf(result)}</span>` },
+    { key: "result", title: "Result", sort: false, render: ({ result }) => html`<${Result} of=${result} />` },
     { key: "actions", title: "Actions", sort: false, render: (row) => html`<${RunSwitch} actions=${actions} run=${row} />` },
   ];
   return html`
     <${Card} title="Runs" note=${`The newest ${RUNS}.`} wide>
       <${ErrorBox} error=${error} retry=${reload} what="The runs cannot be read" />
-      ${data !== null && html`<${Table} caption="Runs" columns=${columns} rows=${data.runs} sortable empty="It has not run yet." />`}
+      ${data !== null && html`<${Table} stacked caption="Runs" columns=${columns} rows=${data.runs} sortable empty="It has not run yet." />`}
     <//>
   `;
 }
@@ -103,7 +103,7 @@ function Published({ name, now }) {
   return html`
     <${Card} title="Published" note="The last 20 values." wide>
       <${ErrorBox} error=${error} retry=${reload} what="What it has published cannot be read" />
-      ${data !== null && html`<${Table} caption="Published" columns=${columns} rows=${[...data.values].reverse()} empty="Nothing within a day." />`}
+      ${data !== null && html`<${Table} stacked caption="Published" columns=${columns} rows=${[...data.values].reverse()} empty="Nothing within a day." />`}
     <//>
   `;
 }

@@ -7,9 +7,10 @@ import { useNow } from "../../lib/status.js";
 import { Badge, Card, Empty, ErrorBox, Loading, Table } from "../../lib/ui.js";
 import { Act, Outcome, useActions } from "./actions.js";
 import { Configuration } from "./configuration.js";
+import { Result } from "./facts.js";
 import { LogOfAll } from "./log.js";
 import { stopping, toldRun, workerPath } from "./worker_actions.js";
-import { resultOf, when, workerState } from "./words.js";
+import { when, workerState } from "./words.js";
 
 const EVERY_S = 5;
 
@@ -26,7 +27,7 @@ export function Workers() {
     },
     { key: "kind", title: "Kind", render: (row) => `${row.kind === "websocket" ? "WebSocket" : "schedule"}${row.origin === "user" ? ", yours" : ""}` },
     { key: "state", title: "State", sort: (row) => workerState(row).text, render: (row) => html`<${State} worker=${row} now=${now} />` },
-    { key: "result", title: "Last result", sort: false, render: (row) => html`<span class="result">${resultOf(row.live?.last_result)}</span>` },
+    { key: "result", title: "Last result", sort: false, render: (row) => html`<${Result} of=${row.live?.last_result} />` },
     { key: "queue", title: "Queue" },
     { key: "actions", title: "Actions", sort: false, render: (row) => html`<${WorkerSwitches} actions=${actions} worker=${row} />` },
   ];
@@ -38,7 +39,7 @@ export function Workers() {
       ${data !== null && data.hot_store !== "ok" && html`<p class="note">The hot store is ${data.hot_store}: how they are now is not known.</p>`}
       ${data?.workers.length === 0 && html`<${Empty}>There are none as yet: a process with SCHEDULES=on stores them.<//>`}
       ${data?.workers.length > 0 &&
-      html`<${Table} caption="Workers" columns=${columns} rows=${data.workers} rowKey=${({ name }) => name} sortable />`}
+      html`<${Table} stacked caption="Workers" columns=${columns} rows=${data.workers} rowKey=${({ name }) => name} sortable />`}
     <//>
     <${LogOfAll} />
     <${Configuration} worker=${null} />

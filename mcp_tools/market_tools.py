@@ -1,0 +1,231 @@
+"""The tools of markets: which there are, candles, funding and open interest, and the record."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from market.markets import Exchange
+from market.timeframes import HOUR_MS, Timeframe
+from mcp_tools.answers import (
+    ComparedCandle,
+    Comparison,
+    InterestChange,
+    InterestChanges,
+    ListedMarket,
+    Markets,
+    Rows,
+    SideOfMarket,
+)
+from mcp_tools.api_client import ApiClient
+from mcp_tools.arguments import (
+    MOST_MARKETS,
+    MOST_ROWS,
+    Candles,
+    Instant,
+    MarketCount,
+    OneExchange,
+    Period,
+    RowCount,
+    Search,
+    Symbol,
+    Symbols,
+    ThisExchange,
+)
+from mcp_tools.rows_of_documents import (
+    beside_rows,
+    market_rows,
+    positions,
+    row_limit,
+    rows_of,
+    told_of_more,
+)
+
+_PERIODS_H: Final = {"1h": 1, "4h": 4, "24h": 24}
+_FUNDING: Final = "global_fr"
+
+
+class MarketTools:
+    """Each public method is a tool; its docstring is what callers read."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    async def markets(
+        self,
+        search: Search = None,
+        exchange: OneExchange = None,
+        timeframe: Candles = Timeframe.H4,
+        limit: MarketCount = MOST_MARKETS,
+    ) -> Markets:
+        """Lists the perpetual contracts that are collected, with statistics of their candles
+        (Hurst exponent, entropy, realised volatility). `search` is a part of a symbol."""
+        answered = await self._api.get(
+            "coins", query={"exchange": exchange, "timeframe": str(timeframe)}
+        )
+        wanted = (search or "").upper()
+        found = [each for each in answered.value["coins"] if wanted in each["symbol"]]
+        shown = [ListedMarket(**_fields(each, ListedMarket)) for each in found[:limit]]
+        return Markets(
+            timeframe=answered.value.get("timeframe"),
+            age_s=answered.age_s,
+            count=len(found),
+            markets=shown,
+            left_out=told_of_more(len(shown), len(found), "markets", "search for a part of a name"),
+        )
+
+    async def candles(
+        self,
+        symbols: Symbols,
+        timeframe: Candles,
+        exchange: OneExchange = None,
+        limit: RowCount = 50,
+    ) -> Rows:
+        """The newest candles of contracts, each row with open interest at its opening and the
+        funding rate in force at its end. The last row may be still forming: see
+        last_closed_open_time. Null means not known, never zero."""
+        rows, left_out = row_limit(limit, len(symbols) * len(Exchange), MOST_ROWS)
+        answered = await self._api.get(
+            *("cache", str(timeframe)),
+            query={"symbol": ",".join(symbols), "exchange": exchange, "limit": rows},
+        )
+        return rows_of(answered, left_out)
+
+    async def funding(
+        self, symbols: Symbols, exchange: OneExchange = None, limit: RowCount = 20
+    ) -> Rows:
+        """The newest settled funding rates of contracts: a fraction that is paid once each
+        interval_hours, so compare markets by the rate divided by their interval."""
+        rows, left_out = row_limit(limit, len(symbols) * len(Exchange), MOST_ROWS)
+        answered = await self._api.get(
+            *("cache", _FUNDING),
+            query={"symbol": ",".join(symbols), "exchange": exchange, "limit": rows},
+        )
+        return rows_of(answered, left_out)
+
+    async def open_interest_changes(
+        self, period: Period = "24h", exchange: OneExchange = None, limit: MarketCount = 20
+    ) -> InterestChanges:
+        """The markets whose open interest has changed most over a period, rising or falling, of all
+        that are collected. Made of the hourly snapshots in the 1h document."""
+        hours = _PERIODS_H[period]
+        answered = await self._api.get(
+            *("cache", "1h"), query={"exchange": exchange, "limit": hours + 3}
+        )
+        document = answered.value
+        time, interest = positions(document["columns"], "open_time", "open_interest")
+        changes, without = [], 0
+        for market in document["markets"]:
+            change = _change(market, time, interest, hours * HOUR_MS)
+            if change is None:
+                without += 1
+            else:
+                changes.append(change)
+        changes.sort(key=lambda each: abs(each.change), reverse=True)
+        return InterestChanges(
+            **beside_rows(answered),
+            period=period,
+            changes=changes[:limit],
+            without=without,
+            left_out=told_of_more(
+                min(limit, len(changes)), len(changes), "markets", "ask for one exchange"
+            ),
+        )
+
+    async def compare(
+        self, symbol: Symbol, timeframe: Candles = Timeframe.H1, limit: RowCount = 24
+    ) -> Comparison:
+        """One contract on all exchanges side by side: its newest candles, open interest and funding
+        rates, and how far the closes are apart."""
+        answered = await self._api.get(
+            *("cache", str(timeframe)), query={"symbol": symbol, "limit": limit}
+        )
+        document = answered.value
+        columns = document["columns"]
+        last_closed = document["last_closed_open_time"]
+        sides: dict[int, list[SideOfMarket]] = {}
+        for market in document["markets"]:
+            for row in market["rows"]:
+                told = dict(zip(columns, row, strict=True))
+                side = SideOfMarket(
+                    exchange=market["exchange"], **_fields(told, SideOfMarket, "exchange")
+                )
+                sides.setdefault(told["open_time"], []).append(side)
+        newest = sorted(sides)[-limit:]
+        return Comparison(
+            **beside_rows(answered),
+            timeframe=str(timeframe),
+            symbol=symbol.upper(),
+            candles=[
+                ComparedCandle(
+                    open_time=open_time,
+                    closed=open_time <= last_closed,
+                    sides=sides[open_time],
+                    close_spread=_spread(sides[open_time]),
+                )
+                for open_time in newest
+            ],
+        )
+
+    async def history(
+        self,
+        exchange: ThisExchange,
+        symbol: Symbol,
+        timeframe: Candles,
+        start: Instant,
+        end: Instant | None = None,
+        as_of: Instant | None = None,
+        limit: RowCount = 100,
+    ) -> Rows:
+        """Closed candles of one market from the record, the earliest first. With `as_of` as they
+        were known at that time, without what was corrected or collected later."""
+        answered = await self._api.get(
+            *("api", "historical", "candles", str(exchange), symbol),
+            query={
+                "timeframe": str(timeframe),
+                **{"from": start, "to": end, "as_of": as_of},
+                "limit": limit,
+            },
+        )
+        page = answered.value
+        rows = Rows(
+            as_of=page.get("as_of"),
+            age_s=answered.age_s,
+            timeframe=page.get("timeframe"),
+            columns=page["columns"],
+            markets=[market_rows(market) for market in page["markets"]],
+        )
+        if page.get("next") is not None:
+            last = max((each.rows[-1][0] or 0 for each in rows.markets if each.rows), default=0)
+            after = int(last) + timeframe.interval_ms
+            rows.left_out = f"later rows: ask again with start={after}"
+        return rows
+
+
+def _change(
+    market: Mapping[str, Any], time: int, interest: int, period_ms: int
+) -> InterestChange | None:
+    """Between the newest snapshot and the one a period before it; None without both."""
+    known = {row[time]: row[interest] for row in market["rows"] if row[interest] is not None}
+    newest = max(known, default=0)
+    before = known.get(newest - period_ms)
+    if not before:
+        return None
+    return InterestChange(
+        exchange=market["exchange"],
+        symbol=market["symbol"],
+        time=newest,
+        open_interest=known[newest],
+        before=before,
+        change=known[newest] / before - 1,
+    )
+
+
+def _spread(sides: Sequence[SideOfMarket]) -> float | None:
+    closes = [side.close for side in sides if side.close]
+    if len(closes) < 2:
+        return None
+    return (max(closes) - min(closes)) / min(closes)
+
+
+def _fields(told: Mapping[str, Any], model: Any, *but: str) -> dict[str, Any]:
+    """What the model has of what was told."""
+    return {name: told.get(name) for name in model.model_fields if name not in but}

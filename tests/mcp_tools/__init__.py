@@ -1,0 +1,1 @@
+"""The tools for language models, asked by the clients of their SDK."""

@@ -1,0 +1,177 @@
+"""What the tools answer of a running service over the simulator, over stdio and HTTP."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import pytest
+from mcp.client.client import Client
+
+from tests.fixtures.service import Service, ServiceSettings, StartService
+from tests.fixtures.signals import until
+from tests.fixtures.simulator import Simulator, StartSimulator
+from tests.mcp_tools.clients import call, error_of, http_server, on_http, on_stdio
+
+SCHEMAS: Final = Path(__file__).parent / "schemas.json"
+HOUR_MS: Final = 3_600_000
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    usual = {"exchange": "binance", "symbol": "BTCUSDT", "timeframe": "1h", "start": "2026-01-01"}
+    return usual | changes
+
+
+BTC: Final = {"symbols": ["BTCUSDT"], "timeframe": "1h"}
+# Tool, arguments, and a part of what is said of them.
+WRONG: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
+    ("candles", BTC | {"symbols": ["../../jobs"]}, "pattern"),
+    ("candles", BTC | {"symbols": ["BTC&limit=9"]}, "pattern"),
+    ("candles", BTC | {"timeframe": "7m"}, "5m"),
+    ("candles", BTC | {"symbols": []}, "at least 1"),
+    ("candles", BTC | {"symbols": ["BTCUSDT"] * 11}, "at most 10"),
+    ("candles", BTC | {"limit": 10**9}, "500"),
+    ("candles", BTC | {"limit": "many"}, "integer"),
+    ("candles", BTC | {"symbols": ["XYZUSDT"]}, "no listed market"),
+    ("candles", BTC | {"timeframe": "12h"}, "nothing collected yet"),
+    ("compare", {"symbol": "a/b"}, "pattern"),
+    ("open_interest_changes", {"period": "2h"}, "24h"),
+    ("open_interest_changes", {"exchange": "mtgox"}, "binance"),
+    ("prices", {"assets": ["../status"]}, "pattern"),
+    ("news", {"limit": 0}, "greater than or equal to 1"),
+    ("history", asked(symbol="x" * 80), "pattern"),
+    ("history", asked(start="now"), "pattern"),
+    ("history", asked(start="2026-99-99"), "422"),
+)
+
+
+async def test_every_tool_tells_what_the_service_knows(
+    start_simulator: StartSimulator,
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    tmp_path: Path,
+) -> None:
+    exchanges = start_simulator(binance=3, bybit=3, providers=True)
+    settings = service_settings(exchanges, PROVIDERS="on", PROVIDERS_BASE_URL=exchanges.base_url)
+    service = await start_service(**settings)
+    await service.funding_ready()
+    await service.collect("1h")
+    url = ("--url", service.address)
+    async with http_server(tmp_path, *url) as address, on_http(address) as client:
+        await _markets_and_candles(client, exchanges, service)
+    async with on_stdio(tmp_path, *url) as client:
+        await _markets_and_candles(client, exchanges, service)
+        await _interest(client, service)
+        await _service(client)
+        await _record(client, service)
+        await _wrong_arguments(client, str(tmp_path))
+
+
+async def _markets_and_candles(client: Client, exchanges: Simulator, service: Service) -> None:
+    listed = await call(client, "markets", timeframe="1h", limit=2)
+    assert listed["count"] == 6
+    assert len(listed["markets"]) == 2
+    assert listed["left_out"] == "4 more markets: search for a part of a name"
+    found = await call(client, "markets", search="btc")
+    assert {each["symbol"] for each in found["markets"]} == {"BTCUSDT"}
+
+    candles = await call(client, "candles", symbols=["BTCUSDT"], timeframe="1h", limit=5)
+    truth = exchanges.truth("1h")
+    last_closed = candles["last_closed_open_time"]
+    assert [len(market["rows"]) for market in candles["markets"]] == [5, 5]
+    for market in candles["markets"]:
+        true = {row[0]: row[:9] for row in truth[f"{market['exchange']}:BTCUSDT"]}
+        closed = [row for row in market["rows"] if row[0] <= last_closed]
+        assert closed == [true[row[0]] for row in closed]
+        assert closed
+    assert candles["age_s"] >= 0
+    document = await service.get("/cache/1h?symbol=BTCUSDT&limit=5")
+    assert candles["as_of"] == document["as_of"]
+
+    compared = await call(client, "compare", symbol="btcusdt", timeframe="1h", limit=3)
+    assert len(compared["candles"]) == 3
+    for candle in compared["candles"]:
+        closes = {side["exchange"]: side["close"] for side in candle["sides"]}
+        least, most = sorted(closes.values())
+        assert candle["close_spread"] == pytest.approx(most / least - 1)
+        assert candle["closed"] == (candle["open_time"] <= last_closed)
+    funding = await call(client, "funding", symbols=["BTCUSDT"], exchange="bybit", limit=2)
+    [market] = funding["markets"]
+    assert funding["columns"] == ["funding_time", "funding_rate"]
+    document = await service.get("/cache/global_fr?symbol=BTCUSDT&exchange=bybit&limit=2")
+    assert market["rows"] == document["markets"][0]["rows"]
+    assert market["interval_hours"] == document["markets"][0]["interval_hours"]
+
+
+async def _interest(client: Client, service: Service) -> None:
+    told = await call(client, "open_interest_changes", period="4h")
+    assert told["without"] + len(told["changes"]) == 6
+    assert told["changes"]
+    document = await service.get("/cache/1h")
+    known = {
+        (market["exchange"], market["symbol"]): {row[0]: row[7] for row in market["rows"]}
+        for market in document["markets"]
+    }
+    for each in told["changes"]:
+        interest = known[each["exchange"], each["symbol"]]
+        assert each["open_interest"] == interest[each["time"]]
+        assert each["before"] == interest[each["time"] - 4 * HOUR_MS]
+    sizes = [abs(each["change"]) for each in told["changes"]]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+async def _service(client: Client) -> None:
+    prices = await call(client, "prices", assets=["btc", "eth"])
+    assert {each["asset"] for each in prices["prices"]} == {"btc", "eth"}
+    assert all(each["provider"] and each["age_s"] >= 0 for each in prices["prices"])
+    news = await call(client, "news", limit=3)
+    assert len(news["news"]) == 3
+    assert news["age_s"] == max(each["age_s"] for each in news["news"])
+    fresh = await call(client, "freshness")
+    assert fresh["status"] in ("ready", "degraded")
+    [document] = [each for each in fresh["documents"] if each["name"] == "1h"]
+    assert document["markets"] == 6
+    assert document["age_s"] >= 0
+
+
+async def _record(client: Client, service: Service) -> None:
+    document = await service.get("/cache/1h?symbol=BTCUSDT&exchange=binance&closed=true")
+    rows = document["markets"][0]["rows"]
+    await until(partial(_is_recorded, service), details=lambda: "\n".join(service.lines))
+    start = str(rows[-8][0])
+    page = await call(client, "history", **asked(start=start, limit=3))
+    places = [page["columns"].index(name) for name in document["columns"]]
+    assert [[row[place] for place in places] for row in page["markets"][0]["rows"]] == rows[-8:-5]
+    assert page["left_out"] == f"later rows: ask again with start={rows[-5][0]}"
+    before = await call(client, "history", **asked(start=start, as_of="2020-01-01T00:00Z"))
+    assert [each["rows"] for each in before["markets"]] in ([], [[]])
+
+
+async def _is_recorded(service: Service) -> bool:
+    path = "/api/historical/candles/binance/BTCUSDT?timeframe=1h&limit=1"
+    status, page = await service.answer(path)
+    return status == 200 and any(market["rows"] for market in page["markets"])
+
+
+async def _wrong_arguments(client: Client, folder: str) -> None:
+    symbols = [f"ABC{number}USDT" for number in range(9)] + ["BTCUSDT"]
+    many = await call(client, "candles", symbols=symbols, timeframe="1h", limit=500)
+    assert [len(market["rows"]) for market in many["markets"]] == [25, 25]
+    assert "25 of 500 rows" in many["left_out"]
+    for tool, arguments, says in WRONG:
+        text = await error_of(client, tool, **arguments)
+        assert says in text, (tool, arguments, text)
+        assert "Traceback" not in text
+        assert folder not in text
+
+
+async def test_tools_have_the_schemas_that_were_published(tmp_path: Path) -> None:
+    """`schemas.json` is what clients have been told: a change of it is a change for them."""
+    async with on_stdio(tmp_path, "--url", "http://127.0.0.1:1") as client:
+        tools = (await client.list_tools()).tools
+    told = [
+        tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for tool in sorted(tools, key=lambda tool: tool.name)
+    ]
+    assert told == orjson.loads(SCHEMAS.read_bytes())
+    assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
