@@ -150,6 +150,7 @@ async def test_problems_are_told_in_the_words_of_the_status(
     await page.shot("now-problems")
 
 
+@pytest.mark.slow
 async def test_a_problem_comes_and_goes_by_itself(
     start_api: StartApi, open_page: OpenPage, redis_url: str
 ) -> None:
@@ -168,6 +169,7 @@ async def test_a_problem_comes_and_goes_by_itself(
     await page.page.wait_for_function(f"() => {heard}.includes('Over: bybit')")
 
 
+@pytest.mark.slow
 async def test_what_a_document_lacks_is_a_click_away(
     start_api: StartApi, open_page: OpenPage, redis_url: str
 ) -> None:
@@ -193,6 +195,7 @@ async def test_what_a_document_lacks_is_a_click_away(
     assert await lacks.evaluate("button => button === document.activeElement")
 
 
+@pytest.mark.slow
 async def test_a_refresh_keeps_the_focus(demo_page: OpenPage) -> None:
     page = await demo_page("#/now")
     button = page.page.get_by_role("button", name="Refresh 1h")
@@ -203,6 +206,7 @@ async def test_a_refresh_keeps_the_focus(demo_page: OpenPage) -> None:
     assert await button.evaluate("button => button === document.activeElement")
 
 
+@pytest.mark.slow
 async def test_a_hidden_page_asks_for_nothing(demo_page: OpenPage) -> None:
     page = await demo_page("#/now")
     await page.page.evaluate(
@@ -223,6 +227,7 @@ async def test_a_hidden_page_asks_for_nothing(demo_page: OpenPage) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 async def test_it_is_for_everybody(demo_page: OpenPage, dark: bool) -> None:
     theme = "dark" if dark else "light"

@@ -96,6 +96,7 @@ async def guarded(start_api: StartApi, redis_url: str) -> str:
     return f"http://127.0.0.1:{api.port}"
 
 
+@pytest.mark.slow
 async def test_a_token_is_asked_for_and_kept_nowhere(
     start_api: StartApi, open_page: OpenPage, redis_url: str
 ) -> None:
@@ -123,6 +124,7 @@ async def test_a_token_is_asked_for_and_kept_nowhere(
     await entry.wait_for()
 
 
+@pytest.mark.slow
 async def test_who_gives_no_token_is_left_alone_and_can_change_their_mind(
     start_api: StartApi, open_page: OpenPage, redis_url: str
 ) -> None:
@@ -179,6 +181,7 @@ async def cuttable(address: str) -> AsyncIterator[tuple[Line, str]]:
         yield line, f"http://127.0.0.1:{own}"
 
 
+@pytest.mark.slow
 async def test_what_was_seen_stays_while_the_api_is_away(
     open_page: OpenPage, demo_service: Service
 ) -> None:
