@@ -5,12 +5,14 @@ import { get } from "../../lib/api.js";
 import { useEvents } from "../../lib/events.js";
 import { serviceNow } from "../../lib/status.js";
 import { corrected, headOf, joined, marketOf, prepended, rowsOf } from "./series.js";
-import { mergedRevisions, readRevisions } from "./revisions.js";
+import { readRevisions } from "./revisions.js";
 
 const OLDER_ROWS = 500; // asked for at once when the chart is scrolled to its beginning
 const MOST_ROWS = 20_000; // of one exchange: more than that only makes a browser slow
 const NOT_YET_TRIES = 5;
 const NOT_YET_MS = 1_500;
+const RECORDED_MS = 2_500;
+const AGAIN_MS = 5_000; // after an answer that did not come
 const LOOK_MS = 60_000; // beside events, which may be cut off on their way
 
 /**
@@ -30,6 +32,9 @@ const NOTHING = {
   olderError: null,
   isAllThere: false,
 };
+
+/** Whether an error may be over in a while: nobody answered, or a store is away. */
+export const isPassing = ({ status }) => status === 0 || status >= 500;
 
 class MarketFeed {
   constructor({ symbol, timeframe, asOf, exchanges }, onState) {
@@ -52,7 +57,15 @@ class MarketFeed {
   }
 
   stop() {
+    clearTimeout(this.again);
     this.stopping.abort();
+  }
+
+  /** Tells an error; where nobody answered, it is tried again by itself. */
+  fail(error) {
+    this.change({ error, isLoading: false });
+    clearTimeout(this.again);
+    if (isPassing(error)) this.again = setTimeout(() => (this.asOf === null ? this.refresh() : this.load()), AGAIN_MS);
   }
 
   /** Reads the whole document of this market; rows that came from the record are dropped. */
@@ -78,7 +91,7 @@ class MarketFeed {
         olderError: null,
       });
     } catch (error) {
-      if (!signal.aborted) this.change({ error, isLoading: false });
+      if (!signal.aborted) this.fail(error);
       return;
     }
     await this.mark();
@@ -119,7 +132,7 @@ class MarketFeed {
         const { data } = await get(`${this.path}&since=${sinceMs}`, { signal: this.stopping.signal });
         this.take(data, sinceMs);
       } catch (error) {
-        if (!this.stopping.signal.aborted) this.change({ error });
+        if (!this.stopping.signal.aborted) this.fail(error);
       }
     }
   }
@@ -145,19 +158,19 @@ class MarketFeed {
   }
 
   correct({ columns, markets }) {
-    let isChanged = false;
+    const times = [];
     const now = { ...this.state.markets };
     for (const { exchange, symbol, corrected: changed = [], removed = [] } of markets) {
       const market = now[exchange];
       if (symbol !== this.symbol || !market?.isThere) continue;
-      if (changed.length === 0 && removed.length === 0) continue;
-      isChanged = true;
-      now[exchange] = { ...market, rows: corrected(market.rows, rowsOf(columns, changed), removed) };
+      const rows = rowsOf(columns, changed);
+      times.push(...rows.map((row) => row.open_time), ...removed);
+      now[exchange] = { ...market, rows: corrected(market.rows, rows, removed) };
     }
-    if (!isChanged) return;
+    if (times.length === 0) return;
     this.change({ markets: now });
     // The record has it a second or two after the publish.
-    setTimeout(() => this.mark(), 2500);
+    setTimeout(() => this.mark(Math.min(...times), Math.max(...times) + 1), RECORDED_MS);
   }
 
   /** Reads the corrections of the rows from `fromMs` to `toMs`; of all rows without them. */
@@ -176,12 +189,10 @@ class MarketFeed {
         }
       }),
     );
-    const isWhole = fromMs === this.firstMs();
     const revisions = { ...this.state.revisions };
     let { knownSince } = this.state;
     for (const [exchange, each] of found) {
-      const known = isWhole ? [] : [revisions[exchange] ?? new Map()];
-      revisions[exchange] = each === null ? null : mergedRevisions([...known, each.revisions]);
+      revisions[exchange] = each && new Map([...(revisions[exchange] ?? []), ...each.revisions]);
       if (each !== null) knownSince = Math.min(knownSince ?? Infinity, each.knownSince);
     }
     this.change({ revisions, knownSince });

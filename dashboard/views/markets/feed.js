@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../../lib/api.js";
 import { useEvents } from "../../lib/events.js";
+import { isPassing } from "../market/feed.js";
 import { headOf } from "../market/series.js";
 import { tableOf } from "./table_of.js";
 
@@ -30,6 +31,7 @@ export function useTable(source, hasFunding) {
     ]);
     if (signal.aborted) return;
     mine.isBusy = false;
+    if ([hours, funding].some(({ reason }) => reason && isPassing(reason))) mine.isWanted = true;
     setState((before) => next(before, hours, funding));
     mine.timer = setTimeout(() => {
       mine.timer = null;
