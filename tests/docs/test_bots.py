@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from bisect import bisect_right
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +18,40 @@ from tests.fixtures.simulator import Simulator, StartSimulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 STRATEGY: Final = ROOT / "tests" / "facade" / "clients" / "plain_strategy.py"
+RECIPE: Final = claim("docs/recipes.md", "class FundingAware(")
 CCXT: Final = claim("docs/bots.md", "import ccxt")
 BLOCKS: Final = {
     "binance": claim("docs/bots.md", '"name": "binance"'),
     "bybit": claim("docs/bots.md", '"name": "bybit"'),
 }
+# The recipe's strategy, which writes down what it sees of each pair, and enters it at once.
+_SEES: Final = """
+import json
+from pathlib import Path
+
+from funding_aware import EXCHANGE, TIMEFRAME, FundingAware
+
+
+class Sees(FundingAware):
+    def populate_indicators(self, dataframe, metadata):
+        seen = super().populate_indicators(dataframe, metadata)
+        times = seen["date"].dt.as_unit("ms").astype("int64")
+        names = ["open", "high", "low", "close", "volume"]
+        names += [f"open_interest_{TIMEFRAME}", f"funding_rate_{TIMEFRAME}"]
+        rows = [[time, *row] for time, row in zip(times, seen[names].values.tolist())]
+        part = Path("seen.part")
+        part.write_text(json.dumps(rows))
+        part.rename(f"seen {metadata['pair'].replace('/', ' ')}.json")
+        return seen
+
+    def populate_entry_trend(self, dataframe, metadata):
+        dataframe["enter_long"] = 1
+        return dataframe
+
+    def populate_exit_trend(self, dataframe, metadata):
+        dataframe["exit_long"] = 0
+        return dataframe
+"""
 PERPCACHE: Final = "http://127.0.0.1:8000"
 PAIRS: Final = ["BTC/USDT:USDT", "ETH/USDT:USDT"]
 BASE: Final[dict[str, Any]] = {
@@ -50,6 +80,7 @@ for file in Path(sys.argv[1]).rglob("*.feather"):
 print(json.dumps(found))
 """
 WITHIN_S: Final = 240
+HOUR_MS: Final = 3_600_000
 
 
 class Freqtrade:
@@ -73,7 +104,12 @@ class Freqtrade:
         process = await asyncio.create_subprocess_exec(
             str(self.program), words[0], "-c", "config.json", "--userdir", ".", *words[1:],
             cwd=self.folder,
-            env={"HOME": str(self.folder), "COLUMNS": "1000", "PATH": "/usr/bin:/bin"},
+            env={
+                "HOME": str(self.folder),
+                "COLUMNS": "1000",
+                "PATH": "/usr/bin:/bin",
+                "PYTHONPATH": f"{self.folder}:{ROOT / 'client' / 'src'}",
+            },
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
@@ -109,10 +145,10 @@ class Freqtrade:
         found: dict[str, list[list[Any]]] = json.loads(printed)
         return found
 
-    async def dry_run(self) -> list[str]:
-        """What it prints until it has an order for each pair, and is stopped."""
-        (self.folder / "plain_strategy.py").write_text(STRATEGY.read_text())
-        words = ("--dry-run", "--strategy", "Plain", "--strategy-path", ".")
+    async def dry_run(self, strategy: str) -> list[str]:
+        """What it prints until it has an order for each pair, and is stopped: not what it prints
+        after that, as it may be stopped in the middle of a transaction of its own."""
+        words = ("--dry-run", "--strategy", strategy, "--strategy-path", ".")
         lines: list[str] = []
         async with asyncio.timeout(WITHIN_S), self.started("trade", *words) as process:
             assert process.stdout is not None
@@ -122,9 +158,9 @@ class Freqtrade:
                 if ordered == PAIRS and process.returncode is None:
                     process.send_signal(signal.SIGINT)
                     break
-            rest, _ = await process.communicate()
+            await process.communicate()
         assert process.returncode == 128 + signal.SIGINT, "".join(lines)
-        return [*lines, rest.decode(errors="replace")]
+        return lines
 
 
 def _is_order(line: str, pair: str) -> bool:
@@ -207,9 +243,47 @@ async def test_freqtrade_by_configuration_alone(
     assert compared > 1_800
 
     exchanges.post("/sim/stats/reset")
-    printed = await ours.dry_run()
+    (ours.folder / "plain_strategy.py").write_text(STRATEGY.read_text())
+    printed = await ours.dry_run("Plain")
     assert not [line for line in printed if " - ERROR - " in line or " - WARNING - " in line]
     asked = exchanges.get("/sim/requests")["requests"]
     limits = [parse_qs(each["query"])["limit"] for each in asked if each["endpoint"] == "klines"]
     assert all(limit == ["499"] for limit in limits)
     assert not exchanges.stats()["rejected_total"]
+
+
+@pytest.mark.parametrize("exchange", BLOCKS)
+async def test_a_strategy_sees_open_interest_and_funding_beside_the_candles_from_here(
+    service: Service,
+    exchanges: Simulator,
+    freqtrade_program: Path,
+    tmp_path: Path,
+    exchange: str,
+) -> None:
+    """The recipe, in a dry run: all that it saw was true at the exchange."""
+    for timeframe in ("15m", "4h"):
+        await service.collect(timeframe)
+    here = (f"{service.address}/binance", f"{service.address}/bybit")
+    freqtrade = Freqtrade(freqtrade_program, tmp_path / "bot", BLOCKS[exchange], here)
+    own = RECIPE.text.replace(PERPCACHE, service.address)
+    own = own.replace('EXCHANGE = "binance"', f'EXCHANGE = "{exchange}"')
+    (freqtrade.folder / "funding_aware.py").write_text(own)
+    (freqtrade.folder / "sees.py").write_text(_SEES)
+    printed = await freqtrade.dry_run("Sees")
+    assert not [line for line in printed if " - ERROR - " in line or " - WARNING - " in line]
+
+    compared = 0
+    for pair in PAIRS:
+        market = f"{exchange}:{pair.split('/')[0]}USDT"
+        rows = json.loads((freqtrade.folder / f"seen {pair.replace('/', ' ')}.json").read_text())
+        candles = {row[0]: row[1:6] for row in exchanges.truth("15m", candles=600)[market]}
+        longer = exchanges.truth("4h", funding_history=400)[market]
+        closes_ms = [row[0] + 4 * HOUR_MS for row in longer]
+        for open_ms, *told in rows:
+            assert told[:5] == candles[open_ms], (pair, open_ms)
+            known = longer[bisect_right(closes_ms, open_ms + HOUR_MS // 4) - 1]
+            assert told[5:] == known[7:9], (pair, open_ms)
+            compared += len(told)
+        assert len({row[6] for row in rows}) > 25  # open interest
+        assert len({row[7] for row in rows}) > 8  # settlements of five days
+    assert compared > 2 * 450 * 7

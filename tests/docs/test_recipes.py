@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
@@ -224,10 +223,9 @@ async def test_the_cron_lines_queue_their_jobs(
 
 
 class _Strategy:
-    """As much of freqtrade's IStrategy as the recipe touches: freqtrade itself is not installed."""
+    """As much of freqtrade's IStrategy as is touched here: test_bots.py has freqtrade itself."""
 
-    def __init__(self) -> None:
-        self.dp = SimpleNamespace(runmode=SimpleNamespace(value="live"))
+    timeframe = "15m"
 
 
 def _merge(dataframe: Any, informative: Any, timeframe: str, longer: str, ffill: bool) -> Any:
@@ -251,8 +249,14 @@ async def test_the_strategy_reads_open_interest_and_funding(
     monkeypatch.setitem(sys.modules, "freqtrade", ModuleType("freqtrade"))
     monkeypatch.setitem(sys.modules, "freqtrade.strategy", strategy_module)
     await native_api.publish("4h", document(1), 1)
-    strategy = recipe(STRATEGY, native_api.port)["FundingAware"]()
-    await asyncio.to_thread(strategy.bot_loop_start, datetime.now(UTC))
+    names = recipe(STRATEGY, native_api.port)
+    strategy = names["FundingAware"]()
+
+    def read() -> None:
+        with names["Client"](names["PERPCACHE"]) as client:
+            strategy.keep(client.table("4h", exchange=names["EXCHANGE"], closed=True))
+
+    await asyncio.to_thread(read)
     start = pd.Timestamp(AS_OF_MS - AS_OF_MS % 14_400_000 - 8 * 3_600_000, unit="ms", tz="UTC")
     frame = pd.DataFrame({"date": pd.date_range(start, periods=40, freq="15min")})
     known = strategy.populate_indicators(frame, {"pair": "BTC/USDT:USDT"})

@@ -116,3 +116,32 @@ async def test_fifty_clients_at_one_close_are_one_request_per_question(
     assert {question: count for question, count in asked.items() if count > 1} == {}
     # Who asks while it lasts is told the same, and so they all agree.
     assert {question: count for question, count in told.items() if count > 1} == {}
+
+
+async def test_a_million_numbers_are_those_of_the_exchanges(
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    start_simulator: StartSimulator,
+    bench_python: Path,
+) -> None:
+    """Of all markets with as many candles as are asked for, in each timeframe that is collected."""
+    exchanges = start_simulator(binance=36, bybit=36, no_limits=True)
+    given = service_settings(exchanges, FACADE="on", LIVE="off")
+    given |= {"HISTORY_CANDLES": "499", "FUNDING_HISTORY": "400"}
+    service = await start_service(**given)
+    symbols: dict[str, dict[str, list[str]]] = {"binance": {}, "bybit": {}}
+    for timeframe in ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"):
+        await service.collect(timeframe, timeout_s=300)
+        for market in (await service.get(f"/cache/{timeframe}"))["markets"]:
+            if len(market["rows"]) == 499:
+                by_timeframe = symbols[market["exchange"]]
+                by_timeframe.setdefault(timeframe, []).append(market["symbol"])
+    await service.funding_ready()
+    about = (str(time.time_ns() // 1_000_000), json.dumps(symbols))
+    addresses = (service.address, exchanges.base_url, exchanges.base_url)
+    told = await run(bench_python, "compare_ccxt.py", *addresses, *about, within_s=900)
+    print(told)  # noqa: T201
+    each = told["exchanges"].values()
+    assert [found["different"] for found in each] == [[], []]
+    assert sum(sum(found["numbers"].values()) for found in each) >= 1_000_000
+    assert all(found["hits"] > 0.9 * found["questions"] for found in each)

@@ -11,7 +11,7 @@ import pytest
 
 from stores.cold.workers.run_rows import RunRow
 from tests.fixtures.signals import until
-from tests.workers.hosts import Fleet, fleet_on
+from tests.workers.hosts import Fleet, Host, fleet_on
 
 LOOKS_S = 2.0  # for what must not happen: hosts look when a run is asked for or ends, at once
 
@@ -154,9 +154,16 @@ async def test_a_limit_holds_while_hosts_die_and_start(fleet: Fleet) -> None:
         await fleet.start_ready()
     await fleet.control.limit("default", 3, "test")
     runs = [await fleet.add("slow", {"s": 0.5}) for _ in range(40)]
+
+    async def running_host() -> Host | None:
+        """One that runs a function just then."""
+        rows = await fleet.rows(
+            "SELECT pid FROM effects GROUP BY pid, run, attempt HAVING bool_and(what = 'began')"
+        )
+        return next((h for h in fleet.hosts for row in rows if row["pid"] == h.pid), None)
+
     for _ in range(4):
-        [running] = (await until_run(fleet, 1))[:1]
-        dies = fleet.host_of(await fleet.until_began(running))
+        dies = await until(running_host, details=fleet.told)
         dies.kill()
         await dies.ended()
         fleet.hosts.remove(dies)
