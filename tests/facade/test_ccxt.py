@@ -125,7 +125,7 @@ async def test_a_million_numbers_are_those_of_the_exchanges(
     bench_python: Path,
 ) -> None:
     """Of all markets with as many candles as are asked for, in each timeframe that is collected."""
-    exchanges = start_simulator(binance=36, bybit=36, no_limits=True)
+    exchanges = start_simulator(binance=28, bybit=28, no_limits=True)
     given = service_settings(exchanges, FACADE="on", LIVE="off")
     given |= {"HISTORY_CANDLES": "499", "FUNDING_HISTORY": "400"}
     service = await start_service(**given)
@@ -144,4 +144,5 @@ async def test_a_million_numbers_are_those_of_the_exchanges(
     each = told["exchanges"].values()
     assert [found["different"] for found in each] == [[], []]
     assert sum(sum(found["numbers"].values()) for found in each) >= 1_000_000
-    assert all(found["hits"] > 0.9 * found["questions"] for found in each)
+    # Turnovers of 16 digits and more, as of days, are left to the exchange.
+    assert sum(found["cached"] for found in each) >= 500_000

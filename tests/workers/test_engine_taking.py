@@ -247,8 +247,8 @@ async def test_hosts_take_what_a_naive_model_says_in_a_thousand_random_steps(
     chance = random.Random(17)  # noqa: S311
     steps = RandomSteps(desks[0], chance)
     often = (steps.ask, steps.take, steps.begin)
-    seldom = (steps.lose, steps.die, steps.abort, steps.pause)
-    other = (steps.end, steps.end_job, steps.again, steps.make_anew, steps.limit)
+    seldom = (steps.die, steps.abort, steps.pause)
+    other = (steps.end, steps.end_job, steps.again, steps.lose, steps.make_anew, steps.limit)
     for number in range(1000):
         step = chance.choice(often * 6 + other * 2 + seldom)
         try:
@@ -309,6 +309,17 @@ async def test_a_retry_that_had_a_seat_is_taken_where_the_limit_is_gone(
     await desk.limit(None)
     assert await desk.take(owner) == [retried]
     assert [job.slot for job in await desk.jobs(retried, sits)] == [None, 0]
+
+
+async def test_a_run_whose_job_was_made_anew_takes_no_room_of_those_that_wait(
+    desks: tuple[Desk, Desk],
+) -> None:
+    desk, _ = desks
+    await desk.limit(2)
+    goes_on = await desk.ask()
+    await desk.set_state(goes_on, "running")
+    waits = [await desk.ask() for _ in range(2)]
+    assert await desk.take(new_host()) == [goes_on, waits[0]]
 
 
 async def test_a_host_takes_so_many_that_it_has_no_more_than_it_may(
