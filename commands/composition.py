@@ -91,7 +91,8 @@ async def open_job_context(
         ExchangeClient(
             settings, store=parts.store, metrics=metrics.exchange, heard=heard
         ) as client,
-        heartbeating(settings) as heartbeat,
+        # A worker must end at once; a command of one job must not end before that is told.
+        heartbeating(settings, last_s=0.5 if role == "worker" else 5.0) as heartbeat,
     ):
         live = LiveRows(
             *(parts.store, fed, client.clock),

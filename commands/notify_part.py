@@ -82,8 +82,9 @@ async def check_notifications(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def heartbeating(settings: Settings) -> AsyncIterator["Heartbeat | None"]:
-    """What tells HEARTBEAT_URL of the jobs that end here; None where that is not set."""
+async def heartbeating(settings: Settings, *, last_s: float) -> AsyncIterator["Heartbeat | None"]:
+    """What tells HEARTBEAT_URL of the jobs that end here; None where that is not set. At its end it
+    may take `last_s` for what is not told yet."""
     if settings.heartbeat_url is None:
         yield None
         return
@@ -92,9 +93,9 @@ async def heartbeating(settings: Settings) -> AsyncIterator["Heartbeat | None"]:
     url = settings.heartbeat_url.get_secret_value()
     parts = urlsplit(url)
     place = f"{parts.scheme.lower()}://{parts.netloc.rpartition('@')[2]}"
-    heartbeat = Heartbeat(url, proxy=settings.usual_proxy(place))
+    heartbeat = Heartbeat(url, proxy=settings.usual_proxy(place), last_s=last_s)
     stop = asyncio.Event()
-    async with _beside(heartbeat.run(stop), stop):
+    async with _beside(heartbeat.run(stop), stop, last_s + _STOP_S):
         yield heartbeat
 
 
@@ -125,18 +126,20 @@ async def notifying(
         holder=holder,
     )
     stop = asyncio.Event()
-    async with contextlib.aclosing(looking), _beside(watcher.run(stop), stop):
+    async with contextlib.aclosing(looking), _beside(watcher.run(stop), stop, _STOP_S):
         yield
 
 
 @contextlib.asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> AsyncIterator[None]:
-    """Runs `work` beside the body, and stops it at its end."""
+async def _beside(
+    work: Coroutine[Any, Any, None], stop: asyncio.Event, within_s: float
+) -> AsyncIterator[None]:
+    """Runs `work` beside the body, and stops it at its end, which may take so long."""
     task = asyncio.create_task(work)
     try:
         yield
     finally:
         stop.set()
-        await asyncio.wait([task], timeout=_STOP_S)
+        await asyncio.wait([task], timeout=within_s)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

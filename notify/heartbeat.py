@@ -20,7 +20,7 @@ from timing.backoff import stop_or, stop_or_done
 
 DEADLINE_S: Final = 10.0  # for one request
 EVERY_S: Final = 12.0
-_LAST_S: Final = 0.5  # for what waits when the process stops
+LAST_S: Final = 0.5  # for what waits when the process stops
 _LONGEST: Final = 2000  # characters of a body
 _NOT_POST: Final = frozenset((404, 405))  # of services that want a GET
 
@@ -38,8 +38,11 @@ class Heartbeat:
         proxy: Proxy | None = None,
         deadline_s: float = DEADLINE_S,
         every_s: float = EVERY_S,
+        last_s: float = LAST_S,
     ) -> None:
+        """`last_s`: how long the end of `run` may take, for what waits then."""
         self._url = url
+        self._last_s = last_s
         self._proxy = proxy
         self._deadline_s = deadline_s
         self._every_s = every_s
@@ -67,7 +70,7 @@ class Heartbeat:
                 await stop_or_done(stop, self._send_one(http))
                 await stop_or(stop, self._every_s)
             try:
-                async with asyncio.timeout(_LAST_S):
+                async with asyncio.timeout(self._last_s):
                     while self._waiting:
                         await self._send_one(http)
             except TimeoutError:

@@ -66,6 +66,15 @@ def test_a_problem_is_told_once_once_more_and_at_its_end() -> None:
     assert teller.record == {}
 
 
+@pytest.mark.parametrize("kind", list(ProblemKind))
+def test_every_kind_is_told_three_times(kind: ProblemKind) -> None:
+    teller = Teller()
+    found = problem(kind, "it")
+    teller.looks(0, 3 * HOUR, 5 * S, found)
+    teller.looks(3 * HOUR, 6 * HOUR, 5 * S)
+    assert teller.log == [f"{word} {kind}:it" for word in ("begun", "again", "ended")]
+
+
 def test_what_comes_and_goes_is_told_only_if_it_lasts() -> None:
     teller = Teller()
     for minute in range(20):  # 40 s of every minute

@@ -15,9 +15,9 @@ TOKEN = "0a1b2c3d-Xwkf-9zxq"
 
 @contextlib.asynccontextmanager
 async def running(
-    url: str, *, every_s: float = 0.0, deadline_s: float = 10
+    url: str, *, every_s: float = 0.0, deadline_s: float = 10, last_s: float = 5
 ) -> AsyncIterator[Heartbeat]:
-    heartbeat = Heartbeat(url, every_s=every_s, deadline_s=deadline_s)
+    heartbeat = Heartbeat(url, every_s=every_s, deadline_s=deadline_s, last_s=last_s)
     stop = asyncio.Event()
     task = asyncio.create_task(heartbeat.run(stop))
     try:
@@ -95,6 +95,20 @@ async def test_it_goes_on_after_an_address_that_hangs_refuses_or_is_gone(
     )
     assert "heartbeat_url_failed" in lines
     assert TOKEN not in lines
+
+
+async def test_a_command_that_ends_tells_its_job_first(receiver: Receiver) -> None:
+    async with running(url_of(receiver), last_s=20) as heartbeat:
+        heartbeat.ended("collect:4h", 1, "failed", None)
+        heartbeat.ended("funding", 1, "complete", None)
+    assert len(receiver.asked) == 2
+
+
+async def test_the_end_waits_for_no_address_that_hangs(receiver: Receiver) -> None:
+    receiver.hangs = True
+    async with running(url_of(receiver), last_s=0.1) as heartbeat:
+        heartbeat.ended("collect:4h", 1, "complete", None)
+    assert len(receiver.asked) <= 1
 
 
 async def test_no_more_than_one_request_in_a_while(receiver: Receiver) -> None:
