@@ -15,11 +15,13 @@ MINUTE_S: Final = 60.0
 class KindRule:
     """`after_s`: how long a problem must last before it is told. `gone_s`: how long it must be gone
     before its end is told, so that one that comes and goes is told once. `database`: whether only
-    the database tells of it, so that nothing is known of it while that is away."""
+    the database tells of it, so that nothing is known of it while that is away. `warning_after_s`:
+    the same as `after_s` of one that is a warning, where that differs."""
 
     after_s: float
     gone_s: float
     database: bool = False
+    warning_after_s: float | None = None
 
 
 # At once, because nothing is served or it gets old; and over when it is seen to be over.
@@ -42,7 +44,8 @@ KIND_RULES: Final[Mapping[ProblemKind, KindRule]] = MappingProxyType(
         ProblemKind.MEMORY_NEARLY_FULL: _FLAPPING,
         ProblemKind.DOCUMENT_OLD: _AT_ONCE,
         ProblemKind.DOCUMENT_LOST: _AT_ONCE,
-        ProblemKind.JOB_FAILING: _AT_ONCE,
+        # One that failed once: most complete the next time. Failing again it is critical.
+        ProblemKind.JOB_FAILING: KindRule(0, 15, warning_after_s=10 * MINUTE_S),
         ProblemKind.EXCHANGE_ABSENT: _AT_ONCE,
         ProblemKind.EXCHANGE_BANNED: _AT_ONCE,
         ProblemKind.EXCHANGE_GEO_BLOCKED: _AT_ONCE,
@@ -55,8 +58,9 @@ KIND_RULES: Final[Mapping[ProblemKind, KindRule]] = MappingProxyType(
         ProblemKind.SCHEDULE_FAILING: KindRule(0, MINUTE_S, database=True),
         ProblemKind.CHAIN_DEAD: _FLAPPING,
         ProblemKind.VALUE_QUARANTINED: _AT_ONCE,
-        ProblemKind.CANDLE_CORRECTED: KindRule(0, MINUTE_S, database=True),
-        ProblemKind.HISTORY_BEHIND: _FLAPPING,
+        # The figures of the record are asked in the background, once a minute.
+        ProblemKind.CANDLE_CORRECTED: KindRule(0, 3 * MINUTE_S, database=True),
+        ProblemKind.HISTORY_BEHIND: KindRule(MINUTE_S, 3 * MINUTE_S),
     }
 )
 
@@ -76,7 +80,12 @@ class Rules:
         return KIND_RULES.get(problem.kind, _FLAPPING)
 
     def after_ms(self, problem: Problem) -> int:
-        after_s = self.of(problem).after_s if self.after_s is None else self.after_s
+        rule = self.of(problem)
+        after_s = rule.after_s
+        if self.after_s is not None:
+            after_s = self.after_s
+        elif problem.severity is Severity.WARNING and rule.warning_after_s is not None:
+            after_s = rule.warning_after_s
         return round(after_s * 1000)
 
     def gone_ms(self, problem: Problem) -> int:

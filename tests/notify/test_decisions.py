@@ -94,6 +94,17 @@ def test_how_long_a_problem_must_last_can_be_set_for_all_kinds() -> None:
     assert len(teller.look(10 * MINUTE, BANNED, STALE)) == 2
 
 
+def test_a_job_is_told_that_fails_twice() -> None:
+    teller = Teller()
+    once = problem(ProblemKind.JOB_FAILING, "collect:4h", WARNING)
+    teller.looks(0, 5 * MINUTE, 5 * S, once)
+    teller.looks(5 * MINUTE, 10 * MINUTE, 5 * S)
+    assert teller.log == [] and teller.record == {}
+    teller.looks(HOUR, HOUR + 5 * MINUTE, 5 * S, once)
+    teller.looks(HOUR + 5 * MINUTE, HOUR + 6 * MINUTE, 5 * S, replace(once, severity=CRITICAL))
+    assert teller.log == ["begun job_failing:collect:4h"]
+
+
 def test_a_warning_that_becomes_critical_is_told_again() -> None:
     teller = Teller(Rules(after_s=0))
     worse = replace(STALE, severity=CRITICAL)
@@ -246,4 +257,4 @@ def test_the_record_is_the_same_after_it_was_stored() -> None:
 
 def test_every_kind_that_status_finds_has_a_rule() -> None:
     assert set(KIND_RULES) == set(ProblemKind)
-    assert all(0 <= rule.after_s <= 60 and 0 < rule.gone_s <= 60 for rule in KIND_RULES.values())
+    assert all(0 <= rule.after_s <= 60 and 0 < rule.gone_s <= 180 for rule in KIND_RULES.values())
