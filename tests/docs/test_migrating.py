@@ -21,7 +21,10 @@ TEXT: Final = (ROOT / DOCUMENT).read_text(encoding="utf-8")
 PRICES: Final = claim(DOCUMENT, "FROM market_prices")
 
 
-@pytest.mark.parametrize("line", re.findall(r"`python main\.py ([a-z][^`…]+)`", TEXT))
+TROUBLE: Final = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", re.findall(r"`python main\.py ([a-z][^`…]+)`", TEXT + TROUBLE))
 def test_the_commands_are_there(line: str) -> None:
     build_parser().parse_args(shlex.split(line))
 
