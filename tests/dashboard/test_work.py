@@ -33,6 +33,10 @@ async def test_a_schedule_is_stopped_and_started(
     await _give_token(page, API_TOKEN)
     await page.sees("Holes: its schedule fires no more", "[role=status]:has(.box)")
     assert (await demo_service.get("/api/workers/holes"))["enabled"] is False
+    # The focus is where it was, at the button that says something else now.
+    start = row.get_by_role("button", name="Start")
+    await start.wait_for()
+    assert await start.evaluate("each => each === document.activeElement")
     await row.get_by_role("button", name="Start").click()  # the token is known now
     await page.sees("Holes: its schedule fires again", "[role=status]:has(.box)")
     assert (await demo_service.get("/api/workers/holes"))["enabled"] is True

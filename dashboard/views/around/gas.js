@@ -31,12 +31,12 @@ export function Gas({ route }) {
       note="Slow, standard and fast: the highest fee that a transaction should offer for a unit of gas, base fee included; on Bitcoin the fee for a virtual byte."
     >
       <div class="table-wrap" tabindex="0" role="group" aria-label="Fees by chain">
-        <table>
+        <table class="stacked" role="table">
           <caption class="unseen">Fees by chain</caption>
-          <thead>
-            <tr>${HEADS.map((head) => html`<th key=${head} scope="col" class=${RIGHT.has(head) ? "right" : ""}>${head}</th>`)}</tr>
+          <thead role="rowgroup">
+            <tr role="row">${HEADS.map((head) => html`<th key=${head} scope="col" role="columnheader" class=${RIGHT.has(head) ? "right" : ""}>${head}</th>`)}</tr>
           </thead>
-          <tbody>
+          <tbody role="rowgroup">
             ${names(chains).map((chain) => html`<${Row} key=${chain} chain=${chain} />`)}
           </tbody>
         </table>
@@ -52,19 +52,19 @@ function Row({ chain }) {
   const { data, error } = asked;
   if (data === null) {
     const text = error === null ? "asking …" : html`<${Trouble} asked=${asked} />`;
-    return html`<tr><th scope="row">${chain}</th><td colspan=${HEADS.length - 1} class="muted">${text}</td></tr>`;
+    return html`<tr role="row"><th scope="row" role="rowheader">${chain}</th><td role="cell" colspan=${HEADS.length - 1} class="muted">${text}</td></tr>`;
   }
   const isBitcoin = data.chain_id === null;
   return html`
-    <tr>
-      <th scope="row">${data.chain}${data.block !== null && html`<div class="note">block ${number(data.block)}</div>`}</th>
-      ${FEES.map(([wei, sat]) => {
+    <tr role="row">
+      <th scope="row" role="rowheader">${data.chain}${data.block !== null && html`<div class="note">block ${number(data.block)}</div>`}</th>
+      ${FEES.map(([wei, sat], place) => {
         const text = isBitcoin ? units(data.fees[sat], KVB) : units(data.fees[wei], GWEI);
-        return html`<td key=${wei} class="right">${text}</td>`;
+        return html`<td key=${wei} class="right" role="cell" data-title=${HEADS[place + 1]}>${text}</td>`;
       })}
-      <td class="muted">${isBitcoin ? "sat/vB" : "gwei"}</td>
-      <td><${Attributed} of=${data} /><${Tried} tried=${data.tried} /></td>
-      <td><${Age} of=${data} now=${now} />${error !== null && html`<${Trouble} asked=${asked} />`}</td>
+      <td class="muted" role="cell" data-title="Unit">${isBitcoin ? "sat/vB" : "gwei"}</td>
+      <td role="cell" data-title="Told by"><${Attributed} of=${data} /><${Tried} tried=${data.tried} /></td>
+      <td role="cell" data-title="Age"><${Age} of=${data} now=${now} />${error !== null && html`<${Trouble} asked=${asked} />`}</td>
     </tr>
   `;
 }

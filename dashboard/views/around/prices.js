@@ -54,7 +54,7 @@ function Shown({ data, kind }) {
     { key: "asset", title: "Asset", render: (row) => html`<span class="asset">${row.asset}</span>` },
     {
       ...{ key: "price", title: "Price", align: "right" },
-      render: (row) => html`${exact(row.price)} <span class="muted">${row.quote}</span>`,
+      render: (row) => html`<span class="nowrap">${exact(row.price)} <span class="muted">${row.quote}</span></span>`,
     },
     { key: "change_24h", title: "24 h", align: "right", render: (row) => html`<${Change} value=${row.change_24h} />` },
     { key: "volume_24h", title: "Volume 24 h", align: "right", render: (row) => compact(row.volume_24h) },
@@ -64,7 +64,7 @@ function Shown({ data, kind }) {
   ];
   const [, kindName] = KINDS.find(([name]) => name === kind) ?? [kind, kind];
   return html`
-    <${Table}
+    <${Table} stacked
       caption=${`Prices ${kindName}`}
       columns=${columns}
       rows=${data.prices}
