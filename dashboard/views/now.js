@@ -14,6 +14,7 @@ import { Service } from "./now/service.js";
 import { Summary } from "./now/summary.js";
 
 const TELLING = "event=document,job,pause,alert,stale";
+const MADE_EVERY_MS = 1100; // the API makes its status once a second
 const SOONEST_MS = 700; // a pass publishes ten documents within a second or two
 
 export default function Now() {
@@ -47,14 +48,22 @@ export default function Now() {
 }
 
 /**
- * Asks for the status as soon as something happens, a few events at once. Returns the names of the
- * documents that were published a moment ago.
+ * Asks for the status as soon as something happens, a few events at once, and again when the API has
+ * made it anew. Returns the names of the documents that were published a moment ago.
  */
 function useReloads(reload) {
-  const held = useRef({ timer: null, last: 0, published: new Set(), fresh: new Set() }).current;
-  useEffect(() => () => clearTimeout(held.timer), [held]);
+  const held = useRef({ timer: null, again: null, last: 0, published: new Set(), fresh: new Set() }).current;
+  useEffect(
+    () => () => {
+      clearTimeout(held.timer);
+      clearTimeout(held.again);
+    },
+    [held],
+  );
   useEvents(TELLING, ({ type, data }) => {
     if (type === "document") held.published.add(data.name);
+    clearTimeout(held.again);
+    held.again = setTimeout(reload, MADE_EVERY_MS);
     if (held.timer !== null) return;
     const waitMs = Math.max(0, held.last + SOONEST_MS - Date.now());
     held.timer = setTimeout(() => {

@@ -5,7 +5,7 @@ import { send } from "../../lib/api.js";
 import { age, ago, number, plural } from "../../lib/format.js";
 import { html } from "../../lib/html.js";
 import { Badge, Button, Card, ErrorBox } from "../../lib/ui.js";
-import { isKnown, titled } from "./words.js";
+import { titled } from "./words.js";
 
 // What a problem of an exchange makes of its state; the problem itself says the rest.
 const STATES = {
@@ -66,7 +66,7 @@ function facts({ list, feed, closing, exchange, now }) {
     const failed = list.failures > 0 ? `, not read ${plural(list.failures, "time")} in a row` : "";
     found.push(["Markets", `${number(list.enabled)} of ${number(list.markets)} collected${failed}`]);
   }
-  if (isKnown(exchange.last_success)) found.push(["Last answer", ago(exchange.last_success, now)]);
+  if (exchange.last_success !== null) found.push(["Last success", ago(exchange.last_success, now)]);
   if (exchange.failing_markets?.count > 0) found.push(["Failing", failing(exchange.failing_markets)]);
   if (!exchange.is_live) found.push(["Streams", "off: candles are asked for"]);
   else if (feed === null) found.push(["Streams", "nobody feeds them: candles are asked for"]);
@@ -85,17 +85,19 @@ function facts({ list, feed, closing, exchange, now }) {
     const parts = [[closing.stream, "by stream"], [closing.rest, "by request"], [closing.lacking, "lacking"]];
     found.push(["Newest close", parts.filter(([count]) => count > 0).map(([count, how]) => `${number(count)} ${how}`).join(", ")]);
   }
-  const offset = exchange.clock ?? feed?.clock_offset_ms;
-  if (isKnown(offset)) found.push(["Clock", `${number(Math.abs(offset))} ms ${offset < 0 ? "behind" : "ahead of"} ours`]);
+  if (exchange.clock !== null) {
+    const { offset_ms: offset } = exchange.clock;
+    found.push(["Clock", `${number(Math.abs(offset))} ms ${offset < 0 ? "behind" : "ahead of"} ours`]);
+  }
   return found;
 }
 
 const seconds = (ms) => `${number(ms / 1000, 1)} s`;
-const failing = ({ count, names = [] }) => `${plural(count, "market")}${names.length > 0 ? `: ${names.join(", ")}${count > names.length ? " …" : ""}` : ""}`;
+const failing = ({ count, names }) => `${plural(count, "market")}${names.length > 0 ? `: ${names.join(", ")}${count > names.length ? " …" : ""}` : ""}`;
 
 /** How much of each limit is used now. */
 function Budgets({ budgets, name }) {
-  if (!budgets || Object.keys(budgets).length === 0) return null;
+  if (budgets === null || Object.keys(budgets).length === 0) return null;
   return html`
     <ul class="budgets" aria-label="Limits of ${name}">
       ${Object.entries(budgets).map(
