@@ -89,7 +89,10 @@ async def test_a_publish_shows_within_two_seconds(
     took_ms = []
     for _ in range(3):  # the best one: a busy machine may keep all processes waiting
         await demo_service.collect("4h")
-        published = (await page.fetched("status"))["documents"]["4h"]["updated_at"]
+        listed = {
+            each["name"]: each["document"] for each in (await page.fetched("cache"))["documents"]
+        }
+        published = listed["4h"]["updated_at"]
         shown = f"{datetime.fromtimestamp(published // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
         noted = await page.page.wait_for_function("title => window.noted[title]", arg=shown)
         took_ms.append(await noted.json_value() - published)
