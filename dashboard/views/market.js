@@ -1,6 +1,7 @@
 // The view Market: one market's candles, open interest and funding on its exchanges, as they are now
 // and come, or as they were known at a time.
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { announce } from "../lib/announce.js";
 import { html } from "../lib/html.js";
 import { ago, plural, utc } from "../lib/format.js";
 import { usePolled } from "../lib/polled.js";
@@ -66,6 +67,12 @@ function OneMarket({ symbol, timeframe, asOf, exchanges, shown, route }) {
     () => Object.fromEntries(there.map((exchange) => [exchange, mostDecimals(markets[exchange].rows.slice(-500), PRICES)])),
     series,
   );
+  const closed = useRef(null);
+  useEffect(() => {
+    const isNew = closed.current !== null && head !== null && head.lastClosed > closed.current;
+    if (isNew && feed.asOf === null) announce(`The ${timeframe} candle of ${utc(head.lastClosed)} UTC has closed`);
+    closed.current = feed.asOf === null ? head?.lastClosed ?? null : null;
+  }, [head?.lastClosed, feed.asOf]);
   if (head === null) {
     if (feed.error) return html`<${NothingToShow} ...${{ feed, symbol, timeframe, route }} />`;
     return html`<${Loading} what="Reading ${symbol} ${timeframe}" />`;
