@@ -35,15 +35,6 @@ export function askFor(setting) {
   return askOnce(setting, false);
 }
 
-/** Forgets all tokens. */
-export function forgetTokens() {
-  tokens.READ_TOKEN = tokens.API_TOKEN = null;
-  declined.clear();
-}
-
-/** Whether there is a token to forget. */
-export const hasTokens = () => tokens.READ_TOKEN !== null || tokens.API_TOKEN !== null;
-
 /** GET: `{data, status, headers}`; `data` is JSON, or text of other types. Raises ApiError. */
 export function get(path, options = {}) {
   return request("GET", path, undefined, options);

@@ -2,7 +2,7 @@
 // style attributes. Colour is never the only sign: badges have a shape, and say what they mean.
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { html } from "./html.js";
-import { forgetTokens, askFor } from "./api.js";
+import { askFor } from "./api.js";
 
 /** A part of a page with a heading. `actions`: buttons beside it; `note`: a line under it. */
 export function Card({ title, level = 2, actions, note, wide = false, children }) {
@@ -182,46 +182,7 @@ export function Dialog({ title, open, onClose, children }) {
   `;
 }
 
-/** Tabs over one panel. `tabs`: {id, title}; arrow keys move between them. */
-export function Tabs({ label, tabs, current, onChange, children }) {
-  const id = useId();
-  const buttons = useRef(new Map());
-  const onKeyDown = (event) => {
-    const at = tabs.findIndex((tab) => tab.id === current);
-    const step = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
-    if (step === undefined) return;
-    event.preventDefault();
-    const next = tabs.at(step % tabs.length).id;
-    onChange(next);
-    buttons.current.get(next)?.focus();
-  };
-  return html`
-    <div class="tabs" role="tablist" aria-label=${label} onKeyDown=${onKeyDown}>
-      ${tabs.map(
-        (tab) => html`
-          <button
-            type="button"
-            role="tab"
-            key=${tab.id}
-            id="${id}-${tab.id}"
-            ref=${(button) => buttons.current.set(tab.id, button)}
-            aria-selected=${tab.id === current ? "true" : "false"}
-            aria-controls="${id}-panel"
-            tabindex=${tab.id === current ? 0 : -1}
-            onClick=${() => onChange(tab.id)}
-          >
-            ${tab.title}
-          </button>
-        `,
-      )}
-    </div>
-    <div role="tabpanel" id="${id}-panel" aria-labelledby="${id}-${current}">${children}</div>
-  `;
-}
-
 /** How far something is: `done` of `total`, with a label for screen readers. */
 export function Progress({ label, done, total }) {
   return html`<progress class="progress" aria-label=${label} value=${total > 0 ? done : undefined} max=${total || 1} />`;
 }
-
-export { forgetTokens };
