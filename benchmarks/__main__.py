@@ -24,6 +24,7 @@ from benchmarks import (
     serving,
     shards,
     short_runs,
+    status,
     streams,
 )
 from benchmarks.benchmark_run import BenchmarkRun
@@ -43,6 +44,7 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     short_runs.PART: short_runs.measure,
     providers.PART: providers.measure,
     facade.PART: facade.measure,
+    status.PART: status.measure,
 }
 
 

@@ -16,7 +16,7 @@ _COMPARE: Final[Mapping[Sense, Callable[[float, float], bool]]] = {
 }
 _PARTS: Final = (
     *("serving", "publishing", "columns", "collecting", "closes", "streams", "history"),
-    *("shards", "workers", "providers", "facade"),
+    *("shards", "workers", "providers", "facade", "status"),
 )
 
 

@@ -11,7 +11,10 @@ from benchmarks.__main__ import PARTS
 from benchmarks.machine import ROOT, environment, run_measured
 from benchmarks.report import LeftOut, Report, Row, Sample, Target
 
-SLOW: Final = (*("closes", "collecting", "history", "serving", "shards", "streams", "workers"),)
+SLOW: Final = (
+    *("closes", "collecting", "history", "serving", "shards", "streams", "workers"),
+    "status",
+)
 
 
 def test_a_row_is_the_median_of_ratios_taken_side_by_side() -> None:
@@ -83,6 +86,10 @@ async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> No
 
 
 EXPECTED: Final = {
+    "status": [
+        "CPU of the API for 200 pages that ask for /status every 3 s",
+        "a fresh /status",
+    ],
     "facade": [
         "Binance candles from the cache",
         "Bybit candles from the cache",

@@ -80,6 +80,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("get", "/cache/{name}/{version}.parquet"),
         ("head", "/cache/{name}/{version}.parquet"),
         ("get", "/coins"),
+        ("delete", "/exchanges/{name}/pause"),
         ("get", "/events"),
         ("head", "/events"),
         ("get", "/health"),

@@ -1,5 +1,6 @@
 """GET /status: what it shows, what it costs, and what is left of it while a store is away."""
 
+import gzip
 import time
 from collections.abc import Awaitable
 from typing import Any, Final
@@ -18,7 +19,7 @@ from market.markets import Exchange, Market, MarketSeries, Missing
 from market.timeframes import Timeframe
 from stores.hot.beats import beat, live_beat
 from stores.hot.leases import try_acquire
-from tests.fixtures.api import ServedApi, StartApi, ask
+from tests.fixtures.api import ServedApi, StartApi, ask, get
 from tests.fixtures.lateness import elapsed
 
 CLOSE_MS: Final = 1_795_186_800_000
@@ -311,3 +312,23 @@ async def test_it_takes_less_than_20_ms(native_api: ServedApi) -> None:
     for _ in range(20):
         await ask(native_api, "GET", "/status")
     assert (time.process_time() - began_s) / 20 < 0.02
+
+
+async def test_what_is_made_is_shared_for_a_second(native_api: ServedApi, redis_url: str) -> None:
+    await status(native_api)
+
+    async def several() -> None:
+        plain = [await get(native_api, "/status") for _ in range(3)]
+        packed = await get(native_api, "/status", accept_encoding="deflate, gzip")
+        bare = await get(native_api, "/status", "HEAD")
+        bodies = {body for _, _, body in plain}
+        if len(bodies) == 1:  # else a second was over meanwhile
+            assert gzip.decompress(packed[2]) == plain[0][2]
+        assert packed[1]["content-encoding"] == "gzip"
+        assert packed[1]["vary"] == "Accept-Encoding"
+        assert (bare[0], bare[2]) == (200, b"")
+        assert "content-encoding" not in plain[0][1]
+
+    async with elapsed() as took:
+        sent = await sent_by(several(), redis_url)
+    assert sent.count("EVALSHA") <= 1 + took.own_s
