@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from config import Settings
+from config import SettingsError, load_settings
 from database import ScheduleRow
 from documents.meta import DocumentMeta
 from market.timeframes import HOUR_MS, MINUTE_MS
@@ -33,7 +33,7 @@ def is_old(
     name: str, as_of_ms: int, now_ms: int, *rows: ScheduleRow, made_ms: int = 0, **settings: Any
 ) -> bool:
     meta = DocumentMeta(name, 1, "a", made_ms or as_of_ms, as_of_ms, 4, 4, "a")
-    known = Settings(**settings)
+    known = load_settings(**settings)
     refreshed = refreshed_documents(known, rows).get(name)
     return old(known, name, meta, refreshed, now_ms) is not None
 
@@ -84,7 +84,7 @@ def test_with_schedules_off_it_has_none() -> None:
 
 
 def test_while_the_database_is_away_what_comes_with_it_counts() -> None:
-    found = refreshed_documents(Settings(timeframes="5m,4h"), None)
+    found = refreshed_documents(load_settings(timeframes="5m,4h"), None)
     assert set(found) == {"5m", "4h", "8h", "global_fr"}
 
 
@@ -99,7 +99,7 @@ def test_a_setting_wins() -> None:
 
 
 def test_a_document_that_nobody_has_made() -> None:
-    settings = Settings()
+    settings = load_settings()
     refreshed = refreshed_documents(settings, [CLOSES])["4h"]
     since_ms = CLOSES.changed_at_ms
     assert old(settings, "4h", None, refreshed, since_ms + 14 * MINUTE_MS) is None
@@ -110,8 +110,8 @@ def test_a_document_that_nobody_has_made() -> None:
 
 @pytest.mark.parametrize("value", ["4h", "4h=5", "9h=1h", "4h=1h,4h=2h", "4h=-1h", "4h=1w"])
 def test_what_is_no_limit_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="such as 4h=5h"):
-        Settings(document_age_limits=value)
+    with pytest.raises(SettingsError, match="such as 4h=5h"):
+        load_settings(document_age_limits=value)
 
 
 def test_lengths_of_time_in_words() -> None:

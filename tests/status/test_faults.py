@@ -1,7 +1,7 @@
 """Each fault, made for real in the stores, is told by GET /status in words that say what to do."""
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -172,7 +172,7 @@ async def test_a_schedule_fails(api: ServedApi, database_url: str) -> None:
     database = await asyncpg.connect(database_url)
     try:
         await database.execute(_WORKER, now_ms() + 60_000, now_ms())
-        await ensure_months(database, "worker_run", [now_ms() - 1000, now_ms()])
+        await ensure_months(cast(Any, database), "worker_run", [now_ms() - 1000, now_ms()])
         for number in range(3):
             await database.execute(
                 _RUN, now_ms() - 1000 + number, "failed" if number else "complete"
