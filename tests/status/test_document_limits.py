@@ -89,7 +89,7 @@ def test_while_the_database_is_away_what_comes_with_it_counts() -> None:
 
 
 def test_a_setting_wins() -> None:
-    limits = {"document_age_limits": "4h=5h,5m=off,global_fr=90s"}
+    limits: dict[str, Any] = {"document_age_limits": "4h=5h,5m=off,global_fr=90s"}
     made_ms = NOON + MINUTE_MS
     five_h_ms = made_ms + 5 * HOUR_MS
     assert not is_old("4h", NOON, five_h_ms, CLOSES, made_ms=made_ms, **limits)
