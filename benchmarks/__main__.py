@@ -14,6 +14,7 @@ from typing import Final
 import uvloop
 
 from benchmarks import (
+    bots,
     closes,
     collecting,
     columns,
@@ -21,6 +22,7 @@ from benchmarks import (
     history,
     providers,
     publishing,
+    running,
     serving,
     shards,
     short_runs,
@@ -45,6 +47,8 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     providers.PART: providers.measure,
     facade.PART: facade.measure,
     status.PART: status.measure,
+    bots.PART: bots.measure,
+    running.PART: running.measure,
 }
 
 

@@ -24,9 +24,9 @@ from venues.venue import Endpoint
 
 PART: Final = "collecting"
 BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
-_FRACTION: Final = 0.9  # RATE_FRACTION's default
+FRACTION: Final = 0.9  # RATE_FRACTION's default
 # Documented limits by counter: requests or weight, and seconds.
-_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
+LIMITS: Final[Mapping[str, tuple[int, int]]] = {
     "Binance weight": (2400, 60),
     "Binance open interest": (1000, 300),
     "Bybit requests": (600, 5),
@@ -48,6 +48,7 @@ class Exchanges:
     def __init__(self, server: Running, client: aiohttp.ClientSession) -> None:
         self.address = server.address
         self.cpu_s = server.cpu_s
+        self.pid = server.process.pid
         self._client = client
 
     async def get(self, what: str) -> Any:
@@ -159,8 +160,8 @@ def _bound_s(asked: Mapping[str, int], latency_ms: int, *, bursts: bool) -> tupl
     """
     times = {}
     for name, used in asked.items():
-        quantity, window_s = _LIMITS[name]
-        room = _FRACTION * quantity
+        quantity, window_s = LIMITS[name]
+        room = FRACTION * quantity
         times[name] = 0.0 if bursts and used <= room else used * window_s / room
     slowest = max(times, key=lambda name: times[name])
     return times[slowest] + latency_ms / 1000, slowest

@@ -14,9 +14,9 @@ _COMPARE: Final[Mapping[Sense, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
 }
-_PARTS: Final = (
+PARTS: Final = (
     *("serving", "publishing", "columns", "collecting", "closes", "streams", "history"),
-    *("shards", "workers", "providers", "facade", "status"),
+    *("shards", "workers", "providers", "facade", "status", "bots", "running"),
 )
 
 
@@ -29,7 +29,15 @@ class Target:
     unit: str = ""
 
     def __str__(self) -> str:
-        return f"{self.sense} {_number(self.bound)} {self.unit}".strip()
+        return f"{self.sense} {number(self.bound)} {self.unit}".strip()
+
+    @classmethod
+    def read(cls, text: str) -> "Target":
+        """What `str` wrote."""
+        sense, bound, *unit = text.split()
+        if sense not in (">=", "<="):
+            raise ValueError(f"{text!r} is no target: it must begin with >= or <=")
+        return cls(">=" if sense == ">=" else "<=", float(bound.replace(",", "")), " ".join(unit))
 
     def met(self, value: float) -> bool:
         return _COMPARE[self.sense](value, self.bound)
@@ -79,6 +87,19 @@ class Row:
     def met(self) -> bool | None:
         return None if self.target is None else self.target.met(self.value)
 
+    @classmethod
+    def of_json(cls, row: Mapping[str, Any]) -> "Row":
+        """What `as_json` wrote."""
+        return cls(
+            row["part"],
+            row["what"],
+            row["against"],
+            row["unit"],
+            [Sample(ours, other) for ours, other, _ in row["runs"]],
+            None if row["target"] is None else Target.read(row["target"]),
+            row["note"],
+        )
+
     def as_json(self) -> dict[str, Any]:
         return {
             "part": self.part,
@@ -124,16 +145,8 @@ class Report:
     def as_markdown(self) -> str:
         lines = ["# Benchmarks", ""]
         lines += [f"- **{name}**: {fact}" for name, fact in self.facts.items()]
-        for part in _PARTS:
-            rows = [row for row in self.rows if row.part == part]
-            if not rows:
-                continue
-            lines += ["", f"## {part.capitalize()}", ""]
-            lines += ["| what | against | ours | other | ratio | target | met |", "|" + "---|" * 7]
-            lines += map(_line, rows)
-            notes = [row for row in rows if row.note]
-            lines += [""] * bool(notes)
-            lines += [f"- {row.what}: {row.note}" for row in notes]
+        for part in PARTS:
+            lines += part_lines(part, [row for row in self.rows if row.part == part])
         if self.left_out:
             lines += ["", "## Left out", ""]
             lines += [f"- {left.what} ({left.part}): {left.why}" for left in self.left_out]
@@ -151,14 +164,27 @@ class Report:
         return written[0], written[1]
 
 
+def part_lines(part: str, rows: Sequence[Row], facts: str = "") -> list[str]:
+    """The section of a part, with what differs from the report's facts; none without rows."""
+    if not rows:
+        return []
+    lines = ["", f"## {part.capitalize()}", ""]
+    lines += [facts, ""] if facts else []
+    lines += ["| what | against | ours | other | ratio | target | met |", "|" + "---|" * 7]
+    lines += map(_line, rows)
+    notes = [row for row in rows if row.note]
+    lines += [""] * bool(notes)
+    return lines + [f"- {row.what}: {row.note}" for row in notes]
+
+
 def _line(row: Row) -> str:
-    other = "" if row.other is None else f"{_number(row.other)} {row.unit}"
-    ratio = "" if row.other is None else _number(row.value)
+    other = "" if row.other is None else f"{number(row.other)} {row.unit}"
+    ratio = "" if row.other is None else number(row.value)
     met = {True: "yes", False: "**no**", None: ""}[row.met]
     cells = (
         row.what,
         row.against,
-        f"{_number(row.ours)} {row.unit}",
+        f"{number(row.ours)} {row.unit}",
         other,
         ratio,
         str(row.target or ""),
@@ -167,6 +193,6 @@ def _line(row: Row) -> str:
     return "| " + " | ".join(cell.strip() for cell in cells) + " |"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """A number as text with three significant digits, without decimals from 100 on."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

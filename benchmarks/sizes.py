@@ -34,6 +34,13 @@ class Sizes:
     provider_calls: int = 2000
     disk_markets: int = 20
     disk_days: int = 96  # of whole chunks of 5m to 2h
+    bots: tuple[int, int, int, int] = (40, 1300, 360, 300)  # whole, one market, newest, events
+    bots_s: float = 60.0
+    bots_pace_s: float = 5.0
+    bots_versions: int = 3
+    bots_events: int = 1000  # listeners of the row of events alone
+    running_s: float = 900.0  # a quarter of an hour has every kind of close but the hourly ones
+    running_window_s: float = 30.0
 
 
 FULL: Final = Sizes()
@@ -63,4 +70,11 @@ TINY: Final = Sizes(
     provider_calls=20,
     disk_markets=2,
     disk_days=4,
+    bots=(1, 6, 2, 4),
+    bots_s=2.0,
+    bots_pace_s=0.5,
+    bots_versions=1,
+    bots_events=5,
+    running_s=6.0,
+    running_window_s=2.0,
 )

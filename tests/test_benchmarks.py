@@ -12,8 +12,8 @@ from benchmarks.machine import ROOT, environment, run_measured
 from benchmarks.report import LeftOut, Report, Row, Sample, Target
 
 SLOW: Final = (
-    *("closes", "collecting", "history", "serving", "shards", "streams", "workers"),
-    "status",
+    *("bots", "closes", "collecting", "history", "running", "serving", "shards", "status"),
+    *("streams", "workers"),
 )
 
 
@@ -86,6 +86,26 @@ async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> No
 
 
 EXPECTED: Final = {
+    "bots": [
+        "CPU of the API per answer, a whole document",
+        "CPU of the API per answer, one market of it, the first in a version",
+        "bytes of an answer, nothing new (304)",
+        "CPU of the API per event, events of one market",
+        "13 bots: answers a second",
+        "13 bots: questions refused or cut",
+        "13 bots: CPU of the API per answer or event",
+        "13 bots: one market of it, time of a poll, 99 of 100",
+    ],
+    "running": [
+        "CPU of all processes, mean",
+        "(idle)",
+        "(a close)",
+        "memory of all processes, most",
+        "disk written in a day",
+        "network to the exchanges in a day",
+        "memory of the hot store, per market and timeframe",
+        "write-ahead log of the database in a day, per market and timeframe",
+    ],
     "status": [
         "CPU of the API for 200 pages that ask for /status every 3 s",
         "a fresh /status",

@@ -4,18 +4,19 @@
 """
 
 import ast
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from benchmarks.capacity import Capacity
+from benchmarks.report import number
+from benchmarks.saved import Saved
 from tests.docs import http_reference, provider_tables, settings_table
 from tests.docs.blocks import ROOT
 from tests.test_house import LEVELS
 
-_RESULTS: Final = ROOT / "benchmarks" / "results"
 # The rows of the README, by what they measure, and what they are called there.
 _FIVE: Final = {
     "GET deflate, 1000 x 499": "reading a document of 1000 markets x 499 candles (27 MB)",
@@ -24,6 +25,7 @@ _FIVE: Final = {
     "GET full, large document": "the same document, against a simple handler",
     "CPU of a cold collection, per market": "collecting: CPU for each market",
 }
+_SCALE: Final = ("answers", "readers", "service", "addresses", "steps", "check")
 _BESIDE: Final = ("simulator", "benchmarks", "chaos", "mutants")
 _WIDTH: Final = 36
 _EXAMPLES: Final = {
@@ -89,23 +91,24 @@ def _first_paragraph(file: Path) -> str:
 
 
 def benchmark_lines() -> str:
-    """Five rows of the latest results, as the README shows them."""
-    rows = {row["what"]: row for row in json.loads((_RESULTS / "latest.json").read_text())["rows"]}
+    """Five rows of the saved results, as the README shows them."""
+    rows = {row.what: row for row in Saved().rows()}
     head = "| what | ours | compared with | ratio |\n|---|---|---|---|\n"
     return head + "\n".join(
-        f"| {name} | {_number(row['ours'])} {row['unit']} "
-        f"| {row['against']}: {_number(row['other'])} {row['unit']} | {_number(row['value'])} |"
+        f"| {name} | {number(row.ours)} {row.unit} "
+        f"| {row.against}: {number(row.other or 0.0)} {row.unit} | {number(row.value)} |"
         for name, row in ((name, rows[what]) for what, name in _FIVE.items())
     )
 
 
 def benchmark_tables() -> str:
-    """All rows of the latest results."""
-    return (_RESULTS / "latest.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+    """All rows of the saved results."""
+    return Saved().as_markdown()
 
 
-def _number(value: Any) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def scale_table(name: str) -> Callable[[], str]:
+    """A table of the capacity model."""
+    return lambda: getattr(Capacity(Saved()), name)()
 
 
 # Document, name of the part, what makes it.
@@ -113,6 +116,7 @@ PARTS: Final[tuple[tuple[str, str, Callable[[], str]], ...]] = (
     ("CONTRIBUTING.md", "map", house_map),
     ("README.md", "benchmarks", benchmark_lines),
     ("docs/benchmarks.md", "tables", benchmark_tables),
+    *(("docs/scale.md", name, scale_table(name)) for name in _SCALE),
     ("docs/providers.md", "chains", provider_tables.chain_rows),
     ("docs/providers.md", "keys", provider_tables.key_rows),
 )
