@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Compares Perpcache with well-known programs, both sides of a ratio in one "
         "run, and prints one table: the median of the runs, the target, and whether it is met. "
-        "Takes about 100 minutes, of which the part closes takes 40 and the part streams 35: they "
+        "Takes about 140 minutes, of which closes takes 40, streams 35 and running 35: they "
         "wait for the exchanges' limits and closes as a service would.",
     )
     parser.add_argument("--part", choices=list(PARTS), help="only this part (all)")
