@@ -21,6 +21,7 @@ _BUSY: Final = 0.7  # of a core: above it, answers wait for each other
 _VERSIONS: Final = 96  # a day of a document: one each quarter of an hour
 _EVENTS: Final = 2 * 288  # a day: the candles of a 5m close, and the document that has them
 _LONG_POLL_S: Final = 30
+_AT_ONCE_S: Final = 5
 _LINE_BITS_S: Final = 1e9
 _EDGES: Final = 10  # places of a CDN that fetch for themselves
 
@@ -123,6 +124,8 @@ class Capacity:
             ("closes", "bytes appended to the store's file"),
             ("history", "write-ahead log of a day"),
             ("history", "disk of a market and month"),
+            ("history", "a year of 1h of one market"),
+            ("history", "the last 499 hours"),
         )
         return table(("what", "takes", "measured by"), self._rows(wanted))
 
@@ -155,6 +158,19 @@ class Capacity:
             ),
         )  # fmt: skip
 
+    def further(self) -> str:
+        """What a second address adds."""
+        rows = self._saved.parts["shards"].rows if "shards" in self._saved.parts else ()
+        lines = [
+            (row.what, cell(row.ours, row.unit), cell(row.other or nan, row.unit),
+             cell(row.value), command("shards"))
+            for row in rows
+            if row.what.startswith("wall time")
+        ]  # fmt: skip
+        none = [("wall time of a first collection", *[NOT_YET] * 3, command("shards"))]
+        head = ("what", "two addresses", "one address", "ratio", "measured by")
+        return table(head, lines or none)
+
     def steps(self) -> str:
         """What so many bots take, in the mix of the load test."""
         head = ("", *(f"{count:,} bots" for count in COUNTS))
@@ -163,6 +179,8 @@ class Capacity:
             ("questions a second", "", [each.questions_s() for each in steps]),
             (f"API cores, {_BUSY:.0%} busy, over a day", "", [each.cores() for each in steps]),
             ("CPU to bring a version to all", "s", [each.burst_cpu_s() for each in steps]),
+            (f"API cores that do it in {_AT_ONCE_S} s", "",
+             [each.burst_cpu_s() / _AT_ONCE_S for each in steps]),
             ("sent for a version", "GB", [each.burst_gb() for each in steps]),
             ("sent for it if nobody reads whole documents", "GB",
              [each.burst_gb(without_whole=True) for each in steps]),
@@ -180,13 +198,19 @@ class Capacity:
         bots = sum(FULL.bots)
         step = Step(self.costs, bots)
         known_s = step.questions_s() * self.costs[KNOWN].cpu_ms / 1000
-        burst_s = FULL.bots_versions * step.burst_cpu_s()
+        burst_s = (1 + FULL.bots_versions) * step.burst_cpu_s()  # they begin with nothing
         told = f"{bots:,} bots: CPU of the API"
+        model = 100 * (known_s + burst_s / FULL.bots_s)
+        measured = self._value("bots", told)
         return table(
-            ("load test", "by the model", "measured", "measured by"),
-            [(told, cell(100 * (known_s + burst_s / FULL.bots_s), "%"),
-              cell(self._value("bots", told), "%"), command("bots"))],
-        )  # fmt: skip
+            ("load test", "by the model", "measured", "ratio", "measured by"),
+            [
+                (
+                    *(told, cell(model, "%"), cell(measured, "%"), cell(measured / model)),
+                    command("bots"),
+                )
+            ],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +265,8 @@ class Step:
             self.costs[WHOLE].kb + self.costs[NEWEST].kb + FULL.large[0] * self.costs[MARKET].kb
         )
         events_gb = self._bots()[EVENTS] * _EVENTS * self.costs[EVENTS].kb / 1e6
-        return known_gb + _VERSIONS * _EDGES * each_kb / 1e6 + events_gb
+        with_edges = known_gb + _VERSIONS * _EDGES * each_kb / 1e6 + events_gb
+        return min(self.day_gb(), with_edges)  # a place of no two bots fetches as they do
 
 
 def command(part: str) -> str:

@@ -23,13 +23,14 @@ from benchmarks.closes import counts, named, run_steps
 from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT
 from benchmarks.report import Row, Sample
-from benchmarks.service import Service, serving
+from benchmarks.service import serving
 from market.timeframes import DAY_MS, MINUTE_MS, Timeframe
 
 PART: Final = "running"
 _DAY_S: Final = DAY_MS / 1000
 _QUARTER_S: Final = 15 * MINUTE_MS / 1000
-_WARM_S: Final = 600.0
+_CLOSE_S: Final = Timeframe.M5.interval_ms / 1000
+_BEFORE_S: Final = 30.0
 _SAMPLES_OF_WINDOW: Final = 10
 _WAL: Final = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 _SIZE: Final = "SELECT pg_database_size(current_database())"
@@ -50,8 +51,8 @@ async def measure(bench: BenchmarkRun) -> None:
             settings = {"LIVE": "on", "BINANCE_WS_URL": address, "BYBIT_WS_URL": address}
             settings |= {"SCHEDULES": "on", "PROVIDERS_BASE_URL": asked.address}
             egress = os.urandom(8).hex()
-            async with serving(bench, stores, asked.address, egress, **settings) as service:
-                await _measure(bench, stores, asked, service)
+            async with serving(bench, stores, asked.address, egress, **settings):
+                await _measure(bench, stores, asked)
 
 
 @dataclass(slots=True)
@@ -100,16 +101,10 @@ def _name(process: psutil.Process) -> str:
 
 
 def _processes(simulator: int) -> Iterator[psutil.Process]:
-    """The service's processes and the stores' ones: all that this process has started but the
-    simulator."""
+    """The service's processes and the stores': all that this one has started but the simulator."""
     for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if process.pid != simulator and _is_part(process, simulator):
-                yield process
-
-
-def _is_part(process: psutil.Process, simulator: int) -> bool:
-    return all(each.pid != simulator for each in process.parents())
+        if process.pid != simulator:
+            yield process
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +145,9 @@ def _loopback() -> int:
     return sum(interfaces[name].bytes_recv for name in ("lo", "lo0") if name in interfaces)
 
 
-async def _measure(bench: BenchmarkRun, stores: Stores, asked: Exchanges, service: Service) -> None:
+async def _measure(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -> None:
     sizes = bench.sizes
-    await _warm(bench, service)
+    await _warm(bench)
     taken, simulator = _Taken(), asked.pid
     every_s = sizes.running_window_s / _SAMPLES_OF_WINDOW
     bench.say(f"running: {sizes.running_s:.0f} s")
@@ -171,21 +166,17 @@ async def _measure(bench: BenchmarkRun, stores: Stores, asked: Exchanges, servic
     after = await _Counted.now(stores, asked)
     taken.look(_processes(simulator), with_memory=True)
     memory.append(sum(taken.memory.values()))
+    if sizes.running_s > _CLOSE_S and after.requests == before.requests:
+        raise RuntimeError("the exchanges were asked for nothing, though a close came")
     _add(bench, taken, seen, memory, before, after)
     await _add_stores(bench, stores, before, after, seen[-1][0])
 
 
-async def _warm(bench: BenchmarkRun, service: Service) -> None:
-    """Waits until the service's first passes are over; in earnest also for a second close."""
-    until_s = time.monotonic() + _WARM_S
-    while (job := await service.job("collect:all")) is None or job["last"] is None:
-        if time.monotonic() > until_s:
-            raise RuntimeError(f"collect:all did not end within {_WARM_S:.0f} s")
-        await asyncio.sleep(0.5)
+async def _warm(bench: BenchmarkRun) -> None:
+    """Waits for the second close, from which on streams are proven; not with small sizes."""
     if bench.sizes.running_s >= _QUARTER_S:
-        bench.say("running: waiting for the second close, when streams are proven")
-        five_s = Timeframe.M5.interval_ms / 1000
-        await asyncio.sleep(2 * five_s - time.time() % five_s - 30)
+        bench.say("running: waiting until shortly before the second close")
+        await asyncio.sleep(2 * _CLOSE_S - time.time() % _CLOSE_S - _BEFORE_S)
 
 
 def _add(

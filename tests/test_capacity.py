@@ -53,6 +53,23 @@ def test_what_two_thousand_bots_take() -> None:
     assert step.line_s() == pytest.approx(0.8753 * 8)
 
 
+def test_a_cdn_sends_bodies_once_for_each_place() -> None:
+    many, few = Step(COSTS, 200_000), Step(COSTS, 10)
+    # 34,000 questions a second at 0.2 kB; 96 versions to 10 places; 30,000 listeners, 576 events.
+    bodies_gb = 96 * 10 * (20_000 + 100 + 1000 * 30) / 1e6
+    told_gb = 34_000 * 86_400 * 0.2 / 1e6 + bodies_gb + 30_000 * 576 * 0.5 / 1e6
+    assert many.day_gb_behind_edges() == pytest.approx(told_gb)
+    assert few.day_gb_behind_edges() == few.day_gb()
+
+
+def test_the_model_is_held_against_the_load_test(tmp_path: Path) -> None:
+    capacity = Capacity(saved(tmp_path, of_bots("2,000 bots: CPU of the API", "%", 30.0)))
+    capacity.costs = dict(COSTS)
+    # 340 questions a second for 60 s, and four times all of a version, the first one included.
+    model = 100 * (340 * 0.05e-3 + 4 * (0.4 + 0.13 + 1 + 0.18 + 0.012) / 60)
+    assert f"| {model:.3g} % | 30 % | {30 / model:.3g} |" in capacity.check()
+
+
 def test_more_bots_take_more_in_proportion() -> None:
     one, hundred = Step(COSTS, 2000), Step(COSTS, 200_000)
     assert hundred.day_gb() == pytest.approx(100 * one.day_gb())

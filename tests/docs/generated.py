@@ -25,7 +25,7 @@ _FIVE: Final = {
     "GET full, large document": "the same document, against a simple handler",
     "CPU of a cold collection, per market": "collecting: CPU for each market",
 }
-_SCALE: Final = ("answers", "readers", "service", "addresses", "steps", "check")
+_SCALE: Final = ("answers", "readers", "service", "addresses", "further", "steps", "check")
 _BESIDE: Final = ("simulator", "benchmarks", "chaos", "mutants")
 _WIDTH: Final = 36
 _EXAMPLES: Final = {
