@@ -5,7 +5,7 @@ Of its own statements these are left as they are: enqueuing, ends, retries, log 
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypedDict
 from uuid import UUID
 
 import asyncpg
@@ -22,7 +22,7 @@ from stores.cold.workers.engine_jobs import (
     sign_of_life,
     take_queued,
 )
-from stores.cold.workers.engine_taking import EngineTables, take, waiting
+from stores.cold.workers.engine_taking import EngineTables, take, take_unruled, waiting
 from stores.cold.workers.runs import OpenRun, held_runs, jobs_aborted
 from workers.engine_driver import EngineDriver, OnConnection, changed
 from workers.job_names import entrypoint_of, key_of, queue_of
@@ -34,6 +34,14 @@ LEASE: Final = timedelta(seconds=LEASE_S)
 _IDS_TOLD: Final = 200  # by one notification, which holds 8000 bytes
 # Another host has taken the place of a limited queue at the same instant.
 _TAKEN_BY_ANOTHER: Final = (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError)
+
+
+class _Within(TypedDict):
+    """What `take` keeps within."""
+
+    batch: int
+    most: int
+    lease: timedelta
 
 
 def queries_on(driver: EngineDriver, settings: DBSettings) -> "OwnedQueries":
@@ -56,6 +64,7 @@ class OwnedQueries(Queries):
     owner: types.QueueManagerId | None = None
     claims: Callable[[], Mapping[int, UUID]] = dict
     _may_lack: bool = True  # the runs that go on here, their jobs
+    _ruled: bool = False  # there was a limited or paused queue among ours
     _next_s: float | None = None
 
     async def dequeue(
@@ -77,13 +86,18 @@ class OwnedQueries(Queries):
 
         async def work(connection: Connection) -> list[models.Job]:
             lost = await self._take_lost(connection) if may_lack else []
+            wanted = connection, self._tables, _queues(entrypoints), queue_manager_id
+            within: _Within = {
+                "batch": batch_size,
+                "most": global_concurrency_limit,
+                "lease": heartbeat_timeout + timedelta(seconds=self.driver.forgiven_s()),
+            }
+            rows: list[asyncpg.Record] = []
             async with self.driver.in_our_path(connection):
-                rows = await take(
-                    *(connection, self._tables, _queues(entrypoints), queue_manager_id),
-                    batch=batch_size,
-                    most=global_concurrency_limit,
-                    lease=heartbeat_timeout + timedelta(seconds=self.driver.forgiven_s()),
-                )
+                if not self._ruled:
+                    rows, self._ruled = await take_unruled(*wanted, **within)
+                if self._ruled:
+                    rows += await take(*wanted, **within)
             return lost + _jobs(rows)
 
         try:
@@ -158,6 +172,7 @@ class OwnedQueries(Queries):
                 found = await waiting(connection, self._tables, _queues(entrypoints))
             return found.takeable, found.next_s
 
+        self._ruled = False  # it is looked for anew
         takeable, self._next_s = await self.driver.call(work)
         return int(takeable)
 
