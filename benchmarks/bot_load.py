@@ -22,6 +22,7 @@ from commands.open_files import raise_open_file_limit
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
 _ETAG: Final = re.compile(rb"\r\netag: *(\S+)", re.I)
 _AT_ONCE: Final = 50  # bots that begin together
+_LOOK_EVERY_S: Final = 0.02
 _LAST_S: Final = 30.0  # for answers that are still coming at the end
 
 
@@ -40,11 +41,12 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What all bots do for so long."""
+    """What all bots do for so long, or until they have got so many events."""
 
     port: int
     seconds: float
     kinds: Sequence[Kind]
+    events: int | None = None
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -205,7 +207,11 @@ async def load(plan: Plan) -> Report:
             # Spread over the pace, as bots that know nothing of each other are.
             bot.begin((each.kind.every_s or 0.0) * number / each.kind.bots)
             bots.append(bot)
-    await asyncio.sleep(plan.seconds)
+    until_s = time.perf_counter() + plan.seconds
+    while (left_s := until_s - time.perf_counter()) > 0:
+        if plan.events is not None and sum(each.events for each in counts) >= plan.events:
+            break
+        await asyncio.sleep(left_s if plan.events is None else _LOOK_EVERY_S)
     for bot in bots:
         bot.end()
     try:

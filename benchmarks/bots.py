@@ -32,6 +32,7 @@ KNOWN: Final = "nothing new (304)"
 EVENTS: Final = "events of one market"
 _MOST_LISTENERS: Final = "100000"
 _JOIN_S: Final = 60.0
+_EVENTS_S: Final = 90.0  # until all have come
 _TOLD: Final = 5  # versions that the listeners of the row of events are told
 _BETWEEN_S: Final = 0.4
 
@@ -147,8 +148,8 @@ async def _events(bench: BenchmarkRun, stores: Stores, lease: Lease) -> None:
     async with api(bench, stores) as server:
         for _ in range(bench.sizes.runs):
             kind = Kind(EVENTS, listeners, _event_paths(Timeframe.M5, markets), None)
-            seconds = 2 + listeners / 500 + _TOLD * _BETWEEN_S
-            plan = Plan(port_of(server), seconds, [kind])
+            expected = 2 * _TOLD * listeners
+            plan = Plan(port_of(server), _EVENTS_S, [kind], events=expected)
             bots = asyncio.create_task(run_bots(plan, bench.cores.load))
             await _joined(server, listeners)
             before_s = server.cpu_s()
@@ -165,7 +166,7 @@ async def _events(bench: BenchmarkRun, stores: Stores, lease: Lease) -> None:
                 )
                 await asyncio.sleep(_BETWEEN_S)
             told = (await bots)[EVENTS]
-            _check_events(told, 2 * _TOLD * listeners)
+            _check_events(told, expected)
             cpu.append(Sample(1000 * (server.cpu_s() - before_s) / told.events))
             size.append(Sample(told.received / told.events / 1000))
     note = f"{listeners} listeners, each of one market: its candles, and that the document came"

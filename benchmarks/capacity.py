@@ -22,6 +22,7 @@ _VERSIONS: Final = 96  # a day of a document: one each quarter of an hour
 _EVENTS: Final = 2 * 288  # a day: the candles of a 5m close, and the document that has them
 _LONG_POLL_S: Final = 30
 _AT_ONCE_S: Final = 5
+_CLOSE_S: Final = 300
 _LINE_BITS_S: Final = 1e9
 _EDGES: Final = 10  # places of a CDN that fetch for themselves
 
@@ -143,20 +144,20 @@ class Capacity:
         klines = self._value("closes", "klines requests of it, per market")
         interest = self._value("closes", "open-interest requests of it, per market")
         weight = self._value("collecting", "refresh one minute later, Binance kline weight")
+        # By counter: what a market takes of it, and the part that measures that.
         of_market = {
-            "Binance weight": weight,
-            "Binance open interest": interest,
-            "Bybit requests": klines + interest,
+            "Binance weight": (weight, "collecting"),
+            "Binance open interest": (interest, "closes"),
+            "Bybit requests": (klines + interest, "closes"),
         }
-        five_s = 300
-        return table(
-            ("limit", "allowed", "a market takes at a close", "markets at each 5m close"),
-            (
-                (name, f"{allowed:,} in {seconds} s", cell(of_market[name]),
-                 cell(FRACTION * allowed * five_s / seconds / of_market[name]))
-                for name, (allowed, seconds) in LIMITS.items()
-            ),
-        )  # fmt: skip
+        head = ("limit", "allowed", "a market takes at a close", "markets at each 5m close")
+        rows = []
+        for name, (allowed, seconds) in LIMITS.items():
+            each, part = of_market[name]
+            markets = FRACTION * allowed * _CLOSE_S / seconds / each
+            told = f"{allowed:,} in {seconds} s"
+            rows.append((name, told, cell(each), cell(markets), command(part)))
+        return table((*head, "measured by"), rows)
 
     def further(self) -> str:
         """What a second address adds."""
