@@ -124,7 +124,8 @@ function askOnce(setting, wasWrong) {
     const asked = ask(setting, wasWrong)
       .then((token) => {
         if (token === null) declined.add(setting);
-        else tokens[setting] = token;
+        // Without a new one, the one that was refused is forgotten, too.
+        if (token !== null || wasWrong) tokens[setting] = token;
         return token;
       })
       .finally(() => asking.delete(setting));

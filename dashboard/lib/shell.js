@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { VIEWS } from "../views/index.js";
 import { announce, LiveRegion } from "./announce.js";
 import { age } from "./format.js";
+import { Guard } from "./guard.js";
 import { html } from "./html.js";
 import { href, useRoute } from "./route.js";
 import { useNow, useStatus } from "./status.js";
@@ -40,7 +41,7 @@ export function Shell() {
       </div>
     </header>
     <${Connection} />
-    <main ref=${main} id="main" tabindex="-1"><${View} view=${view} route=${route} /></main>
+    <main ref=${main} id="main" tabindex="-1"><${Guard} of=${location.hash} title=${view.title}><${View} view=${view} route=${route} /><//></main>
     <${Foot} />
     <${LiveRegion} />
     <${TokenDialog} />

@@ -10,8 +10,12 @@ const WHY = {
   API_TOKEN: "This changes something: the service wants its API_TOKEN for it.",
 };
 
+// What a header cannot carry: it would fail before it is sent.
+const UNSENDABLE = /[^\x20-\x7e\xa0-\xff]/;
+
 export function TokenDialog() {
   const [asked, setAsked] = useState(null);
+  const [isUnsendable, setUnsendable] = useState(false);
   const input = useRef(null);
   useEffect(() => {
     let last = Promise.resolve();
@@ -25,11 +29,13 @@ export function TokenDialog() {
   const answer = (token) => {
     asked.resolve(token);
     setAsked(null);
+    setUnsendable(false);
   };
   const submit = (event) => {
     event.preventDefault();
     const token = input.current.value.trim();
-    if (token !== "") answer(token);
+    setUnsendable(UNSENDABLE.test(token));
+    if (token !== "" && !UNSENDABLE.test(token)) answer(token);
   };
   return html`
     <${Dialog} title="Token" open=${asked !== null} onClose=${() => answer(null)}>
@@ -40,7 +46,7 @@ export function TokenDialog() {
           <${Field}
             label=${asked.setting}
             hint="Kept in this page's memory only: it is gone when the page is closed or loaded anew."
-            error=${asked.wasWrong ? "The service did not take the last one." : null}
+            error=${isUnsendable ? "A token cannot have these letters. Is another keyboard layout on?" : asked.wasWrong ? "The service did not take the last one." : null}
           >
             ${(carried) =>
               html`<input ...${carried} ref=${input} type="password" autocomplete="off" required />`}

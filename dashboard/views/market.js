@@ -32,9 +32,11 @@ export default function Market({ route }) {
   const symbol = (route.parts[0] ?? FIRST_SYMBOL).toUpperCase();
   const timeframe = route.parts[1] ?? (status ? LIKED.find(isCollected) ?? "4h" : null);
   const exchanges = Object.keys(status?.exchanges ?? {});
+  if (timeframe !== null && !TIMEFRAMES.includes(timeframe)) return html`<${NoTimeframe} ...${{ symbol, timeframe }} />`;
   if (timeframe === null || (status && exchanges.length === 0)) return html`<${Loading} what="Asking what is collected" />`;
   const asOf = /^\d+$/.test(route.query.as_of ?? "") ? Number(route.query.as_of) : null;
-  const chosen = route.query.exchanges?.split(",").filter((each) => exchanges.includes(each)) ?? [];
+  const asked = new Set(route.query.exchanges?.split(","));
+  const chosen = exchanges.filter((each) => asked.has(each));
   const go = (next, nextTimeframe = timeframe) => route.go([next, nextTimeframe]);
   return html`
     <h1 class="unseen" tabindex="-1">${symbol}, ${timeframe}</h1>
@@ -165,15 +167,29 @@ function Absent({ exchange, market, symbol, timeframe }) {
   </p>`;
 }
 
+/** An address that names a timeframe that there is not. */
+function NoTimeframe({ symbol, timeframe }) {
+  return html`
+    <h1 tabindex="-1">${symbol}</h1>
+    <div class="box box-warning" role="alert">
+      <p><strong>There is no timeframe ${timeframe}.</strong> There are:${TIMEFRAMES.map((each) => html` <a key=${each} href=${href("market", [symbol, each])}>${each}</a>`)}</p>
+    </div>
+  `;
+}
+
 function NothingToShow({ feed, symbol, timeframe, route }) {
   const { error } = feed;
   const near = [...(error.detail ?? "").matchAll(/\b[A-Z0-9]{3,}USD[TC]\b/g)].map(([found]) => found);
-  if (error.status !== 404) return html`<${ErrorBox} error=${error} retry=${feed.reload} what="${symbol} ${timeframe} cannot be read" />`;
+  const isOfTime = error.status === 422 && route.query.as_of !== undefined;
+  if (error.status !== 404 && !isOfTime) return html`<${ErrorBox} error=${error} retry=${feed.reload} what="${symbol} ${timeframe} cannot be read" />`;
   return html`
     <div class="box box-warning" role="alert">
-      <p><strong>Nothing to show of ${symbol} in ${timeframe}:</strong> ${error.detail}.</p>
+      <p><strong>Nothing to show of ${symbol} in ${timeframe}:</strong> ${timed(error.detail)}.</p>
       ${near.length > 0 && html`<p>${near.map((each) => html`<a key=${each} href=${href("market", [each, timeframe])}>${each}</a> `)}</p>`}
       ${route.query.as_of && html`<p><a href=${href("market", [symbol, timeframe])}>Show it as it is now</a></p>`}
     </div>
   `;
 }
+
+/** The API's words, with its times (ms) as times. */
+const timed = (text) => text.replace(/\b\d{13}\b/g, (ms) => `${utc(Number(ms), "seconds")} UTC`);

@@ -10,7 +10,7 @@ import {
 } from "lightweight-charts";
 import { color } from "../../lib/theme.js";
 import { compact, utc } from "../../lib/format.js";
-import { exactPercent } from "./numbers.js";
+import { exact, exactPercent } from "./numbers.js";
 
 const FIRST_WIDTH = 6; // pixels of a candle, before the user zooms
 const NEAR_BEGIN = 40; // candles left of what is seen at which older ones are asked for
@@ -61,7 +61,7 @@ export class DrawnCandles {
         priceFormat: {
           type: "custom",
           minMove: 1e-8,
-          formatter: (value) => exactPercent(Number(value.toFixed(7)), true),
+          formatter: (value) => exactPercent(Number(value.toFixed(8)), true),
         },
       },
       2,
@@ -135,7 +135,7 @@ export class DrawnCandles {
       priceFormat: {
         type: "custom",
         minMove: 10 ** -decimals,
-        formatter: (value) => value.toFixed(decimals),
+        formatter: (value) => exact(Number(value.toFixed(decimals)), decimals),
       },
     });
     for (const name of ["candles", "volume", "interest", "funding"]) {

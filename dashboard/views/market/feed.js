@@ -38,7 +38,7 @@ export const isPassing = ({ status }) => status === 0 || status >= 500;
 
 class MarketFeed {
   constructor({ symbol, timeframe, asOf, exchanges }, onState) {
-    this.path = `cache/${timeframe}?symbol=${encodeURIComponent(symbol)}`;
+    this.path = `cache/${encodeURIComponent(timeframe)}?symbol=${encodeURIComponent(symbol)}`;
     this.symbol = symbol;
     this.timeframe = timeframe;
     this.asOf = asOf;
@@ -292,7 +292,7 @@ export function useMarket({ symbol, timeframe, asOf, exchanges }) {
   }, [market, asOf]);
   const query =
     asOf === null && symbol
-      ? `event=document,candles&timeframe=${timeframe}&symbol=${encodeURIComponent(symbol)}`
+      ? `event=document,candles&timeframe=${encodeURIComponent(timeframe)}&symbol=${encodeURIComponent(symbol)}`
       : null;
   useEvents(query, (event) => feed.current?.onEvent(event));
   return {

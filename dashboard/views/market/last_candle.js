@@ -1,7 +1,7 @@
 // The last candle in words and numbers: the one that is forming, and the last that had closed.
 import { html } from "../../lib/html.js";
 import { percent, utc } from "../../lib/format.js";
-import { change, exact, exactPercent, NONE } from "./numbers.js";
+import { change, exact, exactPercent, NONE, plain } from "./numbers.js";
 import { lastRows } from "./series.js";
 import { Value } from "./value.js";
 
@@ -76,7 +76,7 @@ export function LastCandles({ name, market, head, decimals }) {
           ${shown.map(
             ({ title, row }) => html`
               <td class="right" key=${title}>
-                ${row.funding_rate === null ? NONE : html`<data value=${row.funding_rate}>${exactPercent(row.funding_rate)}</data>`}
+                ${row.funding_rate === null ? NONE : html`<data value=${plain(row.funding_rate)}>${exactPercent(row.funding_rate)}</data>`}
               </td>
             `,
           )}

@@ -33,6 +33,7 @@ export function Documents({ documents, now, fresh, reload }) {
       key: "age",
       title: "Published",
       align: "right",
+      wide: true,
       render: ({ updated_at: at }) => html`<span class="nowrap" title=${at ? `${utc(at, "seconds")} UTC` : undefined}>${at ? ago(at, now) : "–"}</span>`,
     },
     { key: "markets", title: "Markets", align: "right", wide: true, render: (row) => number(row.markets) },
