@@ -61,16 +61,24 @@ class MarketTools:
         answered = await self._api.get(
             "coins", query={"exchange": exchange, "timeframe": str(timeframe)}
         )
+        document = await self._document(timeframe)
         wanted = (search or "").upper()
         found = [each for each in answered.value["coins"] if wanted in each["symbol"]]
         shown = [ListedMarket(**_fields(each, ListedMarket)) for each in found[:limit]]
         return Markets(
             timeframe=answered.value.get("timeframe"),
-            age_s=answered.age_s,
+            as_of=document.get("as_of"),
+            age_s=document.get("age_s"),
             count=len(found),
             markets=shown,
             left_out=told_of_more(len(shown), len(found), "markets", "search for a part of a name"),
         )
+
+    async def _document(self, timeframe: Timeframe) -> Mapping[str, Any]:
+        """Time and age of the document whose run computed the statistics; empty without one."""
+        listed = (await self._api.get("cache", query={})).value["documents"]
+        found = (each["document"] for each in listed if each["name"] == str(timeframe))
+        return next(found, None) or {}
 
     async def candles(
         self,
@@ -82,7 +90,7 @@ class MarketTools:
         """The newest candles of contracts, each row with open interest at its opening and the
         funding rate in force at its end. The last row may be still forming: see
         last_closed_open_time. Null means not known, never zero."""
-        rows, left_out = row_limit(limit, len(symbols) * len(Exchange), MOST_ROWS)
+        rows, left_out = row_limit(limit, len(symbols) * _sides(exchange), MOST_ROWS)
         answered = await self._api.get(
             *("cache", str(timeframe)),
             query={"symbol": ",".join(symbols), "exchange": exchange, "limit": rows},
@@ -94,7 +102,7 @@ class MarketTools:
     ) -> Rows:
         """The newest settled funding rates of contracts: a fraction that is paid once each
         interval_hours, so compare markets by the rate divided by their interval."""
-        rows, left_out = row_limit(limit, len(symbols) * len(Exchange), MOST_ROWS)
+        rows, left_out = row_limit(limit, len(symbols) * _sides(exchange), MOST_ROWS)
         answered = await self._api.get(
             *("cache", _FUNDING),
             query={"symbol": ",".join(symbols), "exchange": exchange, "limit": rows},
@@ -135,8 +143,9 @@ class MarketTools:
     ) -> Comparison:
         """One contract on all exchanges side by side: its newest candles, open interest and funding
         rates, and how far the closes are apart."""
+        rows, left_out = row_limit(limit, _sides(None), MOST_ROWS)
         answered = await self._api.get(
-            *("cache", str(timeframe)), query={"symbol": symbol, "limit": limit}
+            *("cache", str(timeframe)), query={"symbol": symbol, "limit": rows}
         )
         document = answered.value
         columns = document["columns"]
@@ -149,11 +158,12 @@ class MarketTools:
                     exchange=market["exchange"], **_fields(told, SideOfMarket, "exchange")
                 )
                 sides.setdefault(told["open_time"], []).append(side)
-        newest = sorted(sides)[-limit:]
+        newest = sorted(sides)[-rows:]
         return Comparison(
             **beside_rows(answered),
             timeframe=str(timeframe),
             symbol=symbol.upper(),
+            left_out=left_out,
             candles=[
                 ComparedCandle(
                     open_time=open_time,
@@ -198,6 +208,11 @@ class MarketTools:
             after = int(last) + timeframe.interval_ms
             rows.left_out = f"later rows: ask again with start={after}"
         return rows
+
+
+def _sides(exchange: Exchange | None) -> int:
+    """How many markets of one symbol an answer may have."""
+    return len(Exchange) if exchange is None else 1
 
 
 def _change(

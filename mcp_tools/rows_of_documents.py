@@ -59,7 +59,8 @@ def row_limit(wanted: int, markets: int, most: int) -> tuple[int, str | None]:
     if wanted <= fitting:
         return wanted, None
     return fitting, (
-        f"{fitting} of {wanted} rows of each market, {most} in all: ask for fewer markets at once"
+        f"{fitting} of {wanted} rows of each market, {most} in all: ask for fewer markets at once,"
+        " or for one exchange"
     )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from apprise import Apprise
 
 DEADLINE_S: Final = 15.0  # for one attempt
+ANSWER_S: Final = 10.0  # for the service's answer, where its address has no `rto`
 LOADING_S: Final = 60.0  # for apprise, which takes a second and more of CPU, once
 PAUSES_S: Final = (2.0, 10.0)  # before the second and the third attempt
 MOST_WAITING: Final = 10  # messages; the newest ones
@@ -166,6 +167,11 @@ class Destination:
             raise WrongUrl(
                 "apprise does not know such an address: see docs/notifications.md for its form"
             )
+        for plugin in service:
+            # Apprise waits 4 s. A slower service has the message all the same, and would get it
+            # with each attempt.
+            if plugin.socket_read_timeout == apprise.URLBase.socket_read_timeout:
+                plugin.socket_read_timeout = ANSWER_S
         return service
 
     def _cleaned(self, said: str) -> str:

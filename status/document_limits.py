@@ -16,7 +16,7 @@ from workers.timetable import WrongTimetable, timetable_of
 
 _GRACE_MS: Final = MINUTE_MS  # for the run that makes it
 _FIRST_MS: Final = 15 * MINUTE_MS  # until the first version, after a schedule is there
-# While the database does not tell: what comes with Perpcache.
+# Before the database has told: what comes with Perpcache.
 _CLOSES_MS: Final = 5 * MINUTE_MS
 _FUNDING_MS: Final = HOUR_MS
 _FUNDING_JOB: Final = "funding"
@@ -41,8 +41,8 @@ class Old:
 def refreshed_documents(
     settings: Settings, schedules: Sequence[ScheduleRow] | None
 ) -> Mapping[str, Refreshed]:
-    """The documents that schedules refresh, and how often. `schedules`: None while the database
-    does not tell; then those that come with Perpcache count."""
+    """The documents that schedules refresh, and how often. `schedules`: None before the database
+    has told them; then those that come with Perpcache count."""
     if settings.schedules == "off":
         return {}
     found: dict[str, Refreshed] = {}

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Found:
     """`snapshot`: of the hot store. Of the database: `database`, `wanted` (of collectors),
     `schedules`, `cursors` (of each document the newest recorded version and its `updated_at`) and
-    `record`; None while it is away, or `record` not known yet. Of the hot store's second command:
+    `record`; None while it is away, or `record` not known yet. `last_schedules`: as it told them
+    last, None before that. Of the hot store's second command:
     `collectors`, `chains` and `alerts` of providers; None while it is away, or where this process
     asks no providers."""
 
@@ -28,6 +29,7 @@ class Found:
     database: DatabaseFound
     wanted: Wanted | None = None
     schedules: Sequence[ScheduleRow] | None = None
+    last_schedules: Sequence[ScheduleRow] | None = None
     cursors: Mapping[str, tuple[int, int]] | None = None
     record: RecordFigures | None = None
     collectors: Mapping[str, CollectorState] = field(default_factory=dict)

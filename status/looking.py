@@ -96,6 +96,7 @@ class Looking:
         self._schedules: Recent[list[ScheduleRow] | None] = Recent(
             _schedules, every_s=_SCHEDULES_EVERY_S
         )
+        self._last_schedules: list[ScheduleRow] | None = None
         self._cursors = Background(
             lambda stores: stores.database.overview.cursors(), _CURSORS_EVERY_S, DEADLINE_S
         )
@@ -117,11 +118,14 @@ class Looking:
             disk_room(self._settings.data_dir),
         )
         is_away = database.state.startswith("away: ")
+        if schedules is not None:
+            self._last_schedules = schedules
         found = Found(
             snapshot,
             database,
             wanted,
             schedules,
+            self._last_schedules,
             self._cursors(stores),
             None if is_away else self.record(stores),
             second.collectors,

@@ -32,7 +32,7 @@ def document_problems(settings: Settings, found: Found, now_ms: int) -> Iterator
 
 
 def _old(settings: Settings, found: Found, now_ms: int) -> Iterator[Problem]:
-    refreshed = refreshed_documents(settings, found.schedules)
+    refreshed = refreshed_documents(settings, found.last_schedules)
     for name, meta in found.snapshot.store.metas.items():
         too_old = old(settings, name, meta, refreshed.get(name), now_ms)
         if too_old is None:

@@ -106,8 +106,12 @@ def _absent(exchanges: Sequence[Exchange], run: LastRun) -> Mapping[Exchange, st
     if run.state == "complete":
         absent = told_by(run, "absent")
         return {each: str(absent[each]) for each in exchanges if each in absent}
-    # The error of a run that an exchange failed names each exchange, the first at its beginning.
-    return {each: run.error or "" for each in exchanges if f"{each}" in (run.error or "")}
+    # The error of a run that an exchange failed has a part for each that failed, which begins with
+    # its name; a part may have a semicolon, and name others.
+    names = "|".join(map(re.escape, exchanges))
+    parts = re.split(rf"; (?=(?:{names})\b)", run.error or "")
+    told = {each: [part for part in parts if re.match(rf"{each}\b", part)] for each in exchanges}
+    return {each: "; ".join(own) for each, own in told.items() if own}
 
 
 def _missing(settings: Settings, found: Found) -> Iterator[Problem]:

@@ -72,7 +72,11 @@ async def _markets_and_candles(client: Client, exchanges: Simulator, service: Se
     assert listed["count"] == 6
     assert len(listed["markets"]) == 2
     assert listed["left_out"] == "4 more markets: search for a part of a name"
+    of_document = await service.get("/cache/1h?symbol=BTCUSDT&limit=1")
+    assert listed["as_of"] == of_document["as_of"]
+    assert listed["age_s"] >= 0
     found = await call(client, "markets", search="btc")
+    assert found["as_of"] is None  # of the 4h candles, which nobody has collected
     assert {each["symbol"] for each in found["markets"]} == {"BTCUSDT"}
 
     candles = await call(client, "candles", symbols=["BTCUSDT"], timeframe="1h", limit=5)
@@ -88,6 +92,15 @@ async def _markets_and_candles(client: Client, exchanges: Simulator, service: Se
     document = await service.get("/cache/1h?symbol=BTCUSDT&limit=5")
     assert candles["as_of"] == document["as_of"]
 
+    one = await call(
+        client, "candles", symbols=["BTCUSDT"], timeframe="1h", exchange="bybit", limit=500
+    )
+    document = await service.get("/cache/1h?symbol=BTCUSDT&exchange=bybit&limit=500")
+    assert one["markets"][0]["rows"] == document["markets"][0]["rows"]
+    assert one["left_out"] is None
+
+    compared = await call(client, "compare", symbol="btcusdt", timeframe="1h", limit=500)
+    assert "250 of 500 rows" in compared["left_out"]  # each with a side of two exchanges
     compared = await call(client, "compare", symbol="btcusdt", timeframe="1h", limit=3)
     assert len(compared["candles"]) == 3
     for candle in compared["candles"]:

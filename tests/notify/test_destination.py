@@ -82,6 +82,20 @@ async def test_a_hanging_service_holds_up_nobody(receiver: Receiver, other: Rece
     await outbox.aclose()
 
 
+async def test_a_service_that_takes_its_time_gets_a_message_once(receiver: Receiver) -> None:
+    receiver.hangs = True
+    destination = Destination(receiver.url, 1, pauses_s=(0.0,))
+    try:
+        sending = asyncio.create_task(destination.send(text()))
+        await receiver.until(1, asked=True)
+        await asyncio.sleep(4.5)  # longer than apprise waits by itself
+        receiver.release()
+        assert await sending is None
+    finally:
+        await destination.aclose()
+    assert len(receiver.asked) == 1
+
+
 async def test_of_what_waits_for_a_slow_service_the_newest_is_kept(receiver: Receiver) -> None:
     receiver.hangs = True
     destination = Destination(receiver.url, 1, deadline_s=60)

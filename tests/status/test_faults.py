@@ -11,6 +11,7 @@ from budgets.shared_budgets import SharedBudgets
 from documents.journal import EncodedEntry
 from live.feed_state import FeedState, FeedTeller
 from market.markets import Exchange
+from market.timeframes import DAY_MS
 from providers.usage import Usage
 from status.problem import ProblemKind
 from stores.cold.workers.partitions import ensure_months
@@ -115,6 +116,21 @@ async def test_an_exchange_is_absent_or_does_not_serve_us(api: ServedApi) -> Non
     assert told["exchanges"]["bybit"]["clock"] is None
 
 
+async def test_each_exchange_is_told_its_own_part_of_an_error(api: ServedApi) -> None:
+    asked_too_often = (
+        "binance time: paused for 150 s more: -1003 Too many requests; current limit of IP"
+    )
+    blocked = "bybit time: The service is not available from a restricted location (HTTP 451)"
+    await end(api, "collect:4h", error=f"{asked_too_often}; {blocked}")
+    found = await problems(api)
+    absent = found[f"{ProblemKind.EXCHANGE_ABSENT}:binance"]
+    assert "Too many requests" in absent["text"] and "HTTP 451" not in absent["text"]
+    assert f"{ProblemKind.EXCHANGE_GEO_BLOCKED}:bybit" in found
+    assert f"{ProblemKind.EXCHANGE_GEO_BLOCKED}:binance" not in found
+    await end(api, "collect:4h", error="binance time: no answer; those of bybit came")
+    await only(api, ProblemKind.EXCHANGE_ABSENT, "binance")
+
+
 async def test_a_job_fails_once_and_again(api: ServedApi) -> None:
     await end(api, "collect:4h", error="internal error: KeyError: 'x'")
     once = await only(api, ProblemKind.JOB_FAILING, "collect:4h")
@@ -188,6 +204,33 @@ async def test_a_schedule_fails(api: ServedApi, database_url: str) -> None:
     _, _, told = await ask(api, "GET", "/status")
     (row,) = told["schedules"]
     assert (row["name"], row["failures"], row["last_run"]["state"]) == ("mine", 2, "failed")
+
+
+async def test_what_no_schedule_refreshes_is_not_old_while_the_database_is_away(
+    start_api: StartApi, redis_url: str, database_url: str
+) -> None:
+    api = await start_api(
+        **{"redis_url": redis_url, "dsn": database_url, "live": "off", "disk_free_min": 0},
+        schedules="on",
+    )
+    await beat(api.store, "host:1")
+    day_ago_ms = now_ms() - DAY_MS
+    async with api.lease() as lease:
+        made = {"version": 1, "as_of_ms": day_ago_ms, "updated_at_ms": day_ago_ms}
+        await api.cache.save_to_cache("4h", b"{}", lease=lease, **made)
+    assert await problems(api) == {}  # no schedule refreshes it
+    database = await asyncpg.connect(database_url)
+    try:
+        await database.execute("ALTER TABLE worker RENAME TO away")
+    finally:
+        await database.close()
+
+    async def schedules_are_unknown() -> bool:
+        _, _, told = await ask(api, "GET", "/status")
+        return told["schedules"] is None
+
+    await until(schedules_are_unknown)  # they are asked every 3 s
+    assert "document_old:4h" not in await problems(api)
 
 
 async def test_nobody_of_a_chain_answers(
