@@ -210,14 +210,11 @@ async def test_what_no_schedule_refreshes_is_not_old_while_the_database_is_away(
     start_api: StartApi, redis_url: str, database_url: str
 ) -> None:
     api = await start_api(
-        **{"redis_url": redis_url, "dsn": database_url, "live": "off", "disk_free_min": 0},
-        schedules="on",
+        redis_url=redis_url, dsn=database_url, live="off", disk_free_min=0, schedules="on"
     )
     await beat(api.store, "host:1")
     day_ago_ms = now_ms() - DAY_MS
-    async with api.lease() as lease:
-        made = {"version": 1, "as_of_ms": day_ago_ms, "updated_at_ms": day_ago_ms}
-        await api.cache.save_to_cache("4h", b"{}", lease=lease, **made)
+    await api.publish("4h", b"{}", 1, as_of_ms=day_ago_ms, updated_at_ms=day_ago_ms)
     assert await problems(api) == {}  # no schedule refreshes it
     database = await asyncpg.connect(database_url)
     try:
