@@ -133,15 +133,19 @@ def _place(sending: Sending) -> tuple[bool, int, int]:
 def messages(sendings: Sequence[Sending], room: int) -> list[Message]:
     """At most `room` messages of all that is due; none where there is no room.
 
-    What quiet hours held back is one message. The rest are messages of their own if there is room
-    for all of them, else one.
+    What quiet hours held back is one message, and so is what is told again, so that reminders leave
+    room for what is new. The rest are messages of their own if there is room for all of them, else
+    all is one.
     """
     if room <= 0 or not sendings:
         return []
     waited = [sending for sending in sendings if sending.waited]
     others = [sending for sending in sendings if not sending.waited]
-    if len(others) + bool(waited) <= room:
-        return [*(_message([one]) for one in others), *([_message(waited)] if waited else ())]
+    again = [sending for sending in others if sending.reason is Reason.AGAIN]
+    alone = [[sending] for sending in others if sending.reason is not Reason.AGAIN]
+    groups = [group for group in (*alone, again, waited) if group]
+    if len(groups) <= room:
+        return [_message(group) for group in groups]
     if waited and room > 1:
         return [_message(others), _message(waited)]
     return [_message(sendings)]

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _HELD_MS: Final = 30 * 60_000  # a value that is still not believed is noted again every 15 min
 _MOST_NAMED: Final = 3
 _LONGEST_REASON: Final = 300
+# Of its breaker.
+_OUT: Final = {
+    "open": "failed too often and is not asked",
+    "half_open": "failed too often and is tried again",
+}
 # They end by themselves, and say nothing of the provider's health.
 _LIMITS: Final = ("rate_limited", "quota_spent")
 
@@ -58,7 +63,7 @@ def _dead(chain: "ChainStanding") -> Problem:
 
 
 def _member(member: "ChainMember") -> str:
-    how = "failed" if member.out is None else member.out.replace("_", " ")
+    how = "failed" if member.out is None else _OUT.get(member.out, member.out.replace("_", " "))
     until = f" until {utc_text(member.until_ms)}" if member.until_ms else ""
     error = without_addresses(foreign_text(member.last_error, 100))
     return f"{member.resource} {how}{until}" + (f" ({error})" if error else "")

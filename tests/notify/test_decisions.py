@@ -226,6 +226,19 @@ def test_messages_keep_to_the_room_that_there_is(
     assert [(each.reason, len(each.sendings)) for each in found] == sent
 
 
+def test_what_is_told_again_is_one_message_and_leaves_room_for_what_is_new() -> None:
+    rules = Rules(after_s=0, again_s=60)
+    old = [problem(subject=f"m{number}") for number in range(3)]
+    record = followed({}, old, rules, 0)
+    record = told(record, due(record, rules, 0), 0)
+    found = messages(due(followed(record, old, rules, MINUTE), rules, MINUTE), rules.most)
+    assert [(each.reason, len(each.sendings)) for each in found] == [(Reason.DIGEST, 3)]
+    record = followed(record, [*old, BANNED], rules, MINUTE)
+    found = messages(due(record, rules, MINUTE), rules.most)
+    assert [len(each.sendings) for each in found] == [1, 3]
+    assert found[0].sendings[0].id == BANNED.id
+
+
 def test_what_ended_while_its_beginning_was_being_sent_is_told_to_have_ended() -> None:
     rules = Rules()
     record = followed({}, [BANNED], rules, 0)
