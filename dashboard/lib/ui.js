@@ -169,14 +169,22 @@ export function Empty({ children }) {
 /** A modal dialog; closed by Escape and by what it holds. Focus goes back to where it was. */
 export function Dialog({ title, open, onClose, children }) {
   const ref = useRef(null);
+  const untold = useRef(0); // closings of ours whose event comes later, when it may be open again
   const id = useId();
   useEffect(() => {
     const dialog = ref.current;
     if (open && !dialog.open) dialog.showModal();
-    if (!open && dialog.open) dialog.close();
+    if (!open && dialog.open) {
+      untold.current += 1;
+      dialog.close();
+    }
   }, [open]);
+  const closed = () => {
+    if (untold.current > 0) untold.current -= 1;
+    else if (open) onClose();
+  };
   return html`
-    <dialog ref=${ref} class="dialog" aria-labelledby=${id} onClose=${() => open && onClose()}>
+    <dialog ref=${ref} class="dialog" aria-labelledby=${id} onClose=${closed}>
       ${open && html`<h2 id=${id}>${title}</h2>${children}`}
     </dialog>
   `;

@@ -21,6 +21,7 @@ async def test_a_schedule_is_stopped_and_started(
     known = await demo_service.get("/api/workers")
     names = {each["name"] for each in known["workers"] if each["kind"] == "schedule"}
     shown = page.page.locator("table:has-text('Fires') tbody th a")
+    await row.wait_for()
     assert {*await shown.all_inner_texts()} == names
     await row.get_by_role("button", name="Stop").click()
     dialog = page.page.get_by_role("dialog", name="Stop holes?")
