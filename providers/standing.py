@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from market.timeframes import MINUTE_MS
 from providers.account import questions_key
 from providers.breaker import BreakerState
 from providers.client import Client
 from providers.members import Member
 from providers.registry import Registry
 from providers.resources import Resource, State
-from providers.usage import DEAD_SINCE
+from providers.usage import DEAD_AT, DEAD_SINCE
 from stores.hot.read import Read
 from stores.hot.replies import list_of, named_texts
+from timing.clock import now_ms
 
 # questions(hashes...): returns the fields of each.
 _QUESTIONS: Final = """
@@ -25,6 +27,9 @@ end
 return found
 """
 _LONGEST_COUNT: Final = 15  # digits
+# A chain that nobody has asked since its last question failed is not told as dead for ever: its
+# members may have recovered, and probes find that out.
+_DEAD_FOR_MS: Final = 15 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ class ChainStanding:
 
     @property
     def is_dead(self) -> bool:
-        """Whether nobody answered the last question, or all members that could be asked are out."""
+        """Whether nobody answered the last question, in the last quarter of an hour, or all members
+        that could be asked are out."""
         if self.dead_since_ms is not None:
             return True
         return bool(self.members) and all(each.out is not None for each in self.members)
@@ -120,7 +126,7 @@ class Standings:
             counts.get("asked", 0),
             counts.get("fallbacks", 0),
             counts.get("unanswered", 0),
-            counts.get(DEAD_SINCE),
+            counts.get(DEAD_SINCE) if now_ms() - counts.get(DEAD_AT, 0) < _DEAD_FOR_MS else None,
         )
 
 

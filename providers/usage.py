@@ -1,6 +1,7 @@
 """Usage of providers: outcomes by resource and questions by chain, counted in the hot store."""
 
 import asyncio
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +19,22 @@ WRITE_AFTER_S: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
-DEAD_SINCE: Final = "dead_since"  # of a chain: the field since when (ms) nobody of it answers
+# Of a chain: the fields since when (ms) nobody of it answers, and when that was last so.
+DEAD_SINCE: Final = "dead_since"
+DEAD_AT: Final = "dead_at"
 _DEAD: Final = "1"
 # KEYS: hashes. ARGV: triples of a key's number, a field, and what is added to it; to DEAD_SINCE
-# nothing is added: it gets the time if it has none, or is removed.
+# nothing is added: it gets the time if it has none and DEAD_AT the time, or both are removed.
 _COUNT: Final = f"""
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 for i = 1, #ARGV, 3 do
   local key, field, value = KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
   if field ~= '{DEAD_SINCE}' then redis.call('HINCRBY', key, field, value)
-  elseif value == '{_DEAD}' then redis.call('HSETNX', key, field, now)
-  else redis.call('HDEL', key, field) end
+  elseif value == '{_DEAD}' then
+    redis.call('HSETNX', key, field, now)
+    redis.call('HSET', key, '{DEAD_AT}', now)
+  else redis.call('HDEL', key, field, '{DEAD_AT}') end
 end
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], {KEPT_MS}) end
 return 1
@@ -72,6 +77,9 @@ class QuestionUsage:
     stale: int = 0
     unanswered: int = 0
     cached: int = 0
+
+
+_COUNTS: Final = frozenset(each.name for each in dataclasses.fields(QuestionUsage))
 
 
 class Usage:
@@ -146,7 +154,7 @@ class Usage:
         found = await self._fields([questions_key(each) for each in chains])
         return {
             chain: QuestionUsage(
-                **{name: int(text) for name, text in fields.items() if name != DEAD_SINCE}
+                **{name: int(text) for name, text in fields.items() if name in _COUNTS}
             )
             for chain, fields in zip(chains, found, strict=True)
         }

@@ -21,6 +21,14 @@ async def test_processes_count_together_and_the_rest_is_written_at_the_end(store
     assert (await Usage(store).read([ROW.id]))[ROW.id].skipped == {"no_key": 2, "out": 1}
 
 
+async def test_what_other_releases_count_is_left_to_them(store: HotStore) -> None:
+    usage = Usage(store)
+    usage.count("news", {"asked": 1, "of_a_later_release": 2})
+    usage.living("news", False)
+    await usage.aclose()
+    assert (await Usage(store).questions(["news"]))["news"].asked == 1
+
+
 @pytest.mark.parametrize("count", [1, 20, 100])
 async def test_quantiles_are_within_a_bucket(store: HotStore, count: int) -> None:
     gate, here = Gate(store, fraction=1.0, clock=SetClock()), account(ROW)

@@ -12,6 +12,7 @@ from documents.journal import EncodedEntry
 from live.feed_state import FeedState, FeedTeller
 from market.markets import Exchange
 from market.timeframes import DAY_MS
+from providers.account import questions_key
 from providers.usage import Usage
 from status.problem import ProblemKind
 from stores.cold.workers.partitions import ensure_months
@@ -257,6 +258,13 @@ async def test_nobody_of_a_chain_answers(
     _, _, told = await ask(api, "GET", "/status")
     chain = told["providers"]["gas.bitcoin"]
     assert chain["unanswered"] == chain["asked"] == 1
+    key = api.store.prefix + questions_key("gas.bitcoin")
+    with redis.Redis.from_url(redis_url) as server:
+        # The last question was a quarter of an hour ago: nobody knows any more.
+        server.hset(key, "dead_at", now_ms() - 15 * 60_000)
+        assert "chain_dead:gas.bitcoin" not in await problems(api)
+        server.hset(key, "dead_at", now_ms())
+    assert "chain_dead:gas.bitcoin" in await problems(api)
     usage = Usage(api.store)
     usage.living("gas.bitcoin", True)
     await usage.aclose()
