@@ -26,7 +26,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "note": "The next request asks binance again. If it has banned the address, only it can end"
     " that: asking during a ban makes it longer.",
 }
-Name = Annotated[str, Path(description="of EXCHANGES", examples=["binance"], max_length=100)]
+Name = Annotated[str, Path(description="of EXCHANGES", examples=["binance"])]
 
 
 class Lifted(BaseModel):

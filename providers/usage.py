@@ -32,7 +32,7 @@ for i = 1, #ARGV, 3 do
   local key, field, value = KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
   if field ~= '{DEAD_SINCE}' then redis.call('HINCRBY', key, field, value)
   elseif value == '{_DEAD}' then
-    redis.call('HSETNX', key, field, now)
+    if redis.call('HEXISTS', key, field) == 0 then redis.call('HSET', key, field, now) end
     redis.call('HSET', key, '{DEAD_AT}', now)
   else redis.call('HDEL', key, field, '{DEAD_AT}') end
 end

@@ -52,7 +52,8 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        runtime.tune_garbage_collection()
+        # How often is left as it is: what a test has left in cycles must not wait for a later one.
+        gc.freeze()
         gc.enable()
 
 

@@ -192,7 +192,12 @@ def test_what_the_dockerfile_copies_is_there() -> None:
 
 async def test_the_images_health_check_tells_alive_from_dead(native_api: ServedApi) -> None:
     check = json.loads(_one(r"^    CMD (\[\"python\".*\])$", text("Dockerfile")))
-    assert await run(sys.executable, *check[1:], PORT=str(native_api.port)) == (0, "")
+    # Docker asks three times before it calls a container dead; so does this, on a busy machine.
+    for _ in range(3):
+        alive = await run(sys.executable, *check[1:], PORT=str(native_api.port))
+        if alive[0] == 0:
+            break
+    assert alive == (0, "")
     code, _ = await run(sys.executable, *check[1:], PORT="1")
     assert code == 1
 

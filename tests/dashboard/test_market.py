@@ -154,7 +154,8 @@ async def test_the_market_as_it_was_known(demo_page: OpenPage, demo_service: Ser
     assert after["version"] > before["version"]
 
     async def is_recorded() -> bool:
-        return bool((await demo_service.get("/status"))["history"]["waiting"] == 0)
+        told = await demo_service.get("/status")  # made up to a second ago
+        return bool(told["at"] > after["updated_at"] and told["history"]["waiting"] == 0)
 
     await until(is_recorded)
     # When the document before was the newest one.
