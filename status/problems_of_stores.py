@@ -4,19 +4,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from config import Settings
-from market.timeframes import HOUR_MS, MINUTE_MS
+from market.timeframes import HOUR_MS
 from status.document_limits import spoken
 from status.found import Found
 from status.parts_state import DatabaseFound
 from status.problem import Problem, ProblemKind, Severity
+from status.readiness import LATE_MS, journal_faults
 from status.snapshot import Snapshot
 from stores.hot.beats import StoreHealth
 from stores.hot.journal import JournalState, whole
 from texts.foreign import cut
 from timing.clock import utc_text
 
-LATE_MS: Final = 15 * MINUTE_MS  # of publishes that wait to be recorded
-CUT_TOLD_MS: Final = HOUR_MS
 CORRECTED_TOLD_MS: Final = HOUR_MS
 # A lease that its holder renews never has longer left; one of a dead holder ends by itself then.
 _LEAST_SUSPICIOUS_MS: Final = 60_000
@@ -86,28 +85,17 @@ def _hot_store(settings: Settings, health: StoreHealth, prefix: str) -> Iterator
 
 def history_problems(journal: JournalState, now_ms: int) -> Iterator[Problem]:
     """Publishes that wait for the database, or that found no room to wait."""
-    problems = []
-    since_ms = journal.oldest_ms
-    if journal.waiting and since_ms is not None and now_ms - since_ms > LATE_MS:
-        problems.append(
-            f"{journal.waiting} publishes wait to be recorded, the oldest since"
-            f" {utc_text(since_ms)} (limit {spoken(LATE_MS)})"
-        )
-    if journal.cut_ms is not None and now_ms - journal.cut_ms < CUT_TOLD_MS:
-        problems.append(
-            f"the journal had no room for {journal.cut} publishes, last at"
-            f" {utc_text(journal.cut_ms)}"
-        )
+    faults = journal_faults(journal, now_ms)
     yield from _corrections(journal, now_ms)
-    if problems:
+    if faults:
         yield Problem(
             ProblemKind.HISTORY_BEHIND,
             "history",
             Severity.WARNING,
-            "; ".join(problems),
+            f"{'; '.join(faults)} (limit {spoken(LATE_MS)})",
             "See that the database takes writes and that a worker runs (GET /jobs, job record);"
             " raise JOURNAL_BYTES, or the hot store's maxmemory, if there was no room.",
-            since_ms if journal.waiting else journal.cut_ms,
+            journal.oldest_ms if journal.waiting else journal.cut_ms,
         )
 
 

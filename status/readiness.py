@@ -20,7 +20,7 @@ LOCKS: Final = tuple(map(lock_key, Lane))
 # A lease that its holder renews never has longer left; one of a dead holder ends by itself then.
 _LEAST_SUSPICIOUS_MS: Final = 60_000
 _LONGEST_PAUSE_MS: Final = 60_000  # a longer one ends an exchange's part of a job
-_LATE_MS: Final = 15 * MINUTE_MS  # of publishes that wait to be recorded
+LATE_MS: Final = 15 * MINUTE_MS  # of publishes that wait to be recorded
 _CUT_TOLD_MS: Final = HOUR_MS
 _LONGEST_REASON: Final = 300
 
@@ -165,20 +165,25 @@ def history_state(journal: JournalState | None, now_ms: int) -> str:
     """`ok`, or how far behind the record is, and whether the journal has no room for more."""
     if journal is None:
         return "unknown while the store is away"
-    problems = []
+    return "; ".join(journal_faults(journal, now_ms)) or "ok"
+
+
+def journal_faults(journal: JournalState, now_ms: int) -> list[str]:
+    """Publishes that wait for the database for too long, or that found no room to wait."""
+    faults = []
     since_ms = journal.oldest_ms
-    if journal.waiting and since_ms is not None and now_ms - since_ms > _LATE_MS:
-        problems.append(
+    if journal.waiting and since_ms is not None and now_ms - since_ms > LATE_MS:
+        faults.append(
             f"{journal.waiting} publishes wait to be recorded, the oldest since"
             f" {utc_text(since_ms)}"
         )
     if journal.cut_ms is not None and now_ms - journal.cut_ms < _CUT_TOLD_MS:
-        problems.append(
+        faults.append(
             f"the journal had no room for {journal.cut} publishes, last at"
             f" {utc_text(journal.cut_ms)} (JOURNAL_BYTES, or the hot store's maxmemory): what they"
             " changed is recorded with the next that it has, and known since then"
         )
-    return "; ".join(problems) or "ok"
+    return faults
 
 
 def _not_stored(run: LastRun) -> str | None:
