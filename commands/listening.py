@@ -72,7 +72,8 @@ async def announce(listener: socket.socket) -> None:
         if await _answers(*listener.getsockname()[:2]):
             break
         await asyncio.sleep(pauses.pause_s())
-    say_or_log(f"Perpcache: {READY_WORDS}{address_of(listener)} (documentation at /docs)")
+    address = address_of(listener)
+    say_or_log(f"Perpcache: {READY_WORDS}{address} (page at {address}/ui/, documentation at /docs)")
 
 
 async def _answers(host: str, port: int) -> bool:
