@@ -23,7 +23,7 @@ _LOOK_S: Final = 0.5
 # Who is asked first for a price.
 _DOWN: Final = {"host": "api.coingecko.com", "class": "transient"}
 _WEI_OF_A_GWEI: Final = 10**9
-_WIDEST: Final = 36  # a title, so that the table has room on 80 columns
+_WIDEST: Final = 31  # a title, so that the table has room on 80 columns with any source's name
 # No markets: the simulated providers have every asset's price without them.
 _NO_MARKETS: Final = ("--binance", "0", "--bybit", "0")
 
@@ -46,11 +46,7 @@ async def show_the_providers(
         "\n[bold]Providers:[/bold] prices, news, sentiment and fees, each from the first of many "
         "sources that answers (simulated too)."
     )
-    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
-    table.add_column("what", no_wrap=True)
-    table.add_column("answer", no_wrap=True)
-    table.add_column("by", no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True)
+    table = table_of_answers()
     price = await _told(client, "/api/prices/btc")
     table.add_row("price of btc", _price(price), *_whose(price))
     async with aiohttp.ClientSession(providers_address) as simulated:
@@ -58,9 +54,7 @@ async def show_the_providers(
     price = await _told(client, "/api/prices/eth")
     table.add_row("price of eth *", _price(price), *_whose(price))
     for at, story in enumerate(await _stories(client), 1):
-        title = Text(story["title"])
-        title.truncate(_WIDEST, overflow="ellipsis")
-        table.add_row(f"news {at}", title, *_whose(story))
+        table.add_row(f"news {at}", headline(story["title"]), *_whose(story))
     [mood, *_] = (await _told(client, "/api/sentiment"))["sentiment"]
     index = f"{mood['value']} of {mood['scale'][1]}, {mood['label']}"
     table.add_row("fear and greed", index, *_whose(mood))
@@ -72,6 +66,23 @@ async def show_the_providers(
         "`python main.py providers list` shows all sources.",
         highlight=False,
     )
+
+
+def table_of_answers() -> Table:
+    """What was asked, the answer, the source's name and the answer's age: fits in 80 columns."""
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
+    table.add_column("what", no_wrap=True)
+    table.add_column("answer", no_wrap=True)
+    table.add_column("by", no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    return table
+
+
+def headline(title: str) -> Text:
+    """The title, cut to the room that the table has for it."""
+    text = Text(title)
+    text.truncate(_WIDEST, overflow="ellipsis")
+    return text
 
 
 async def _stories(client: aiohttp.ClientSession) -> list[Any]:

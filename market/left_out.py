@@ -14,8 +14,8 @@ from texts.foreign import foreign_text
 MOST_NAMED: Final = 20
 # Characters of a reason: it may quote what the exchange sent.
 _LONGEST_REASON: Final = 120
-_ONE: Final = re.compile(r"row (at|after) ([0-9]{1,15}) left out: (.{1,200})", re.DOTALL)
-_MORE: Final = re.compile(r"and ([0-9]{1,9}) more, up to ([0-9]{1,15})")
+_ONE: Final = re.compile(r"row (at|after) (-?[0-9]{1,15}) left out: (.{1,200})", re.DOTALL)
+_MORE: Final = re.compile(r"and ([0-9]{1,9}) more, up to (-?[0-9]{1,15})")
 
 
 class LeftOut(NamedTuple):

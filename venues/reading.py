@@ -20,7 +20,7 @@ from venues.errors import BadPayload
 from venues.numbers import TIME_LIMIT_MS, Loose, float_or_none, shown, whole_number
 
 T = TypeVar("T")
-TimeMs = Annotated[int, msgspec.Meta(ge=-(10**15), lt=TIME_LIMIT_MS)]
+TimeMs = Annotated[int, msgspec.Meta(gt=-TIME_LIMIT_MS, lt=TIME_LIMIT_MS)]
 # Entries of one list: no exchange has as many contracts, or sends as many rows.
 MOST_ENTRIES: Final = 20_000
 MOST_ROWS: Final = 3_000

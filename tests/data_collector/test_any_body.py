@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -137,6 +137,7 @@ def _replaced(value: Any, path: Sequence[int], put: Any) -> Any:
 
 
 @settings(max_examples=300, deadline=None)
+@example(Exchange.BINANCE, 2, [0, 4], -1)  # a time before 1970, which a document names as it is
 @given(
     st.sampled_from(list(Exchange)),
     st.integers(0, 99),

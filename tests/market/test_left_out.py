@@ -15,6 +15,8 @@ ROW = LeftOut(1_700_000_000_000, "impossible prices")
         (ROW, "row at 1700000000000 left out: impossible prices"),
         (ROW._replace(after=True), "row after 1700000000000 left out: impossible prices"),
         (LeftOut(1_700_000_000_000, "", rows=37), "and 37 more, up to 1700000000000"),
+        (ROW._replace(time_ms=-1), "row at -1 left out: impossible prices"),
+        (LeftOut(1 - 10**15, "", rows=2), "and 2 more, up to -999999999999999"),
     ],
 )
 def test_what_is_told_is_read_again(row: LeftOut, text: str) -> None:
@@ -22,7 +24,7 @@ def test_what_is_told_is_read_again(row: LeftOut, text: str) -> None:
     assert read_left_out(text) == row
 
 
-@given(st.text(min_size=1), st.integers(0, 10**15 - 1))
+@given(st.text(min_size=1), st.integers(1 - 10**15, 10**15 - 1))
 def test_any_reason_can_be_told(reason: str, time_ms: int) -> None:
     text = LeftOut(time_ms, f"a{reason}").text()
     assert text.isprintable()
