@@ -6,6 +6,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -81,8 +82,9 @@ def _answer(request: Request, file: _File) -> Response:
     return Response(file.bodies[coding], media_type=file.media_type, headers=headers)
 
 
-def _read(folder: Path) -> dict[str, _File]:
-    """Every file that is sent, by its path below /ui/."""
+@cache
+def _read(folder: Path) -> Mapping[str, _File]:
+    """Every file that is sent, by its path below /ui/; read and packed once in a process."""
     page = (folder / _PAGE).read_text(encoding="utf-8")
     policy = policy_of(page)
     return {

@@ -65,10 +65,11 @@ ANYWHERE: Final = frozenset((400, 401, 405, 413, 414, 421, 429, 431, 500, 503, 5
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a FastAPI route: these statuses and those of every route."""
+    # By name, not as models: FastAPI makes a validator of each route's each model.
     return {
         status: {
             "description": PROBLEMS[status],
-            "model": InvalidRequest if status == 422 else Problem,
+            "content": content("InvalidRequest" if status == 422 else "Problem"),
         }
         for status in sorted(ANYWHERE.union(statuses))
     }
