@@ -26,20 +26,62 @@ _PAGE: Final = """<!DOCTYPE html>
 <title>Perpcache</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="docs/swagger-ui.css">
+<style>
+#token { max-width: 30rem; margin: 3rem auto; padding: 0 1rem; font: 1rem system-ui, sans-serif; }
+#token input, #token button { font: inherit; padding: 0.3rem 0.6rem; }
+#wrong { color: #ab221b; }
+</style>
 </head>
 <body>
+<form id="token" hidden>
+<h1>Perpcache</h1>
+<p>This service describes itself only with its READ_TOKEN (or API_TOKEN).</p>
+<p id="wrong" role="alert"></p>
+<label>READ_TOKEN <input type="password" autocomplete="off" required></label>
+<button>Go on</button>
+<p>It is kept in this page's memory only.</p>
+</form>
 <div id="swagger-ui"></div>
 <script src="docs/swagger-ui-bundle.js"></script>
 <script src="docs/start.js"></script>
 </body>
 </html>
 """
-_START: Final = """SwaggerUIBundle({
-  url: "openapi.json",
-  dom_id: "#swagger-ui",
-  deepLinking: true,
-  presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+# The description is asked for here: where READ_TOKEN guards it, with the token that its user types.
+_START: Final = """const form = document.getElementById("token");
+let token = null;
+const guarded = (headers) =>
+  token === null ? headers : { Authorization: `Bearer ${token}`, ...headers };
+
+async function start() {
+  const answer = await fetch("openapi.json", { headers: guarded({}) });
+  if (answer.status === 401) return ask();
+  form.hidden = true;
+  SwaggerUIBundle({
+    ...(answer.ok ? { spec: await answer.json() } : { url: "openapi.json" }),
+    dom_id: "#swagger-ui",
+    deepLinking: true,
+    presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+    requestInterceptor: (request) => {
+      const isOurs = new URL(request.url, location.href).origin === location.origin;
+      return isOurs ? { ...request, headers: guarded(request.headers) } : request;
+    },
+  });
+}
+
+function ask() {
+  document.getElementById("wrong").textContent =
+    token === null ? "" : "The service did not take the last one.";
+  form.hidden = false;
+  form.querySelector("input").focus();
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = form.querySelector("input").value.trim();
+  start();
 });
+start();
 """
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
+from api.answers import Scope
 from api.models import Home
 from api.openapi import responses
 
@@ -22,6 +23,12 @@ LINKS: Final = {
 }
 
 
+def leads_to_page(scope: Scope) -> bool:
+    """Whether a request for `/` is a browser's, which is led to the page."""
+    accepted = [value for name, value in scope["headers"] if name == b"accept"]
+    return b"text/html" in b",".join(accepted)
+
+
 def build_home(version: str, summary: str) -> APIRouter:
     """`summary`: one line about the service."""
     router = APIRouter(tags=["documents"])
@@ -36,7 +43,7 @@ def build_home(version: str, summary: str) -> APIRouter:
     async def home(request: Request) -> Response:
         """The links as JSON; clients that accept `text/html` are sent to the page at `/ui/`."""
         vary = {"Vary": "Accept"}
-        if "text/html" in request.headers.get("accept", ""):
+        if leads_to_page(request.scope):
             return RedirectResponse(LINKS["page"], 307, vary)
         home = {"name": "Perpcache", "version": version, "summary": summary, "links": links}
         return JSONResponse(home, headers=vary)

@@ -14,14 +14,16 @@ from pydantic import SecretStr
 
 from api.answers import Answer, Scope, answer_to
 from api.client_address import client_of
+from api.home import leads_to_page
 from config import Settings
 from logging_setup import ThrottledLog
 from metrics.api import OTHER, ApiMetrics
 
 _LOGGED_EVERY_S: Final = 1.0
-_ALWAYS_READABLE: Final = frozenset(("/health", "/ready", "/ui", "/console"))
-# The console asks for API_TOKEN itself, in the form that browsers ask their users for.
-_READABLE_FILES: Final = ("/ui/", "/console/")
+_ALWAYS_READABLE: Final = frozenset(("/health", "/ready", "/ui", "/docs", "/console"))
+# The page and /docs are the same everywhere, and ask for the token before they show any data. The
+# console asks for API_TOKEN itself, in the form that browsers ask their users for.
+_READABLE_FILES: Final = ("/ui/", "/docs/", "/console/")
 _BASIC: Final = 'Basic realm="Perpcache console: any user, API_TOKEN as the password"'
 # The first segments of paths, for the log: a path is input and may be anything.
 _KNOWN: Final = frozenset(
@@ -71,6 +73,8 @@ class Tokens:
     def refuse_read(self, scope: Scope, path: str) -> Answer | None:
         """A 401 for a GET or HEAD that needs READ_TOKEN and lacks it."""
         if not self._read or path in _ALWAYS_READABLE or path.startswith(_READABLE_FILES):
+            return None
+        if path == "/" and leads_to_page(scope):
             return None
         return None if self.may_read(scope) else answer_to(_unauthorized("READ_TOKEN"), path)
 

@@ -6,6 +6,7 @@ const tokens = { READ_TOKEN: null, API_TOKEN: null };
 const declined = new Set();
 const asking = new Map();
 let ask = async () => null;
+let isGuarded = false;
 
 /**
  * What went wrong with a request. `status`: 0 if there was no answer; `detail`: in words; `data`: the
@@ -51,6 +52,9 @@ export function readHeaders() {
   return token === null ? {} : { Authorization: `Bearer ${token}` };
 }
 
+/** Whether a GET was refused for want of a token: a link, which carries none, would be, too. */
+export const needsToken = () => isGuarded;
+
 /** Asks for the token that a GET lacked; whether there is one now. */
 export async function askToRead(wasWrong) {
   return !declined.has("READ_TOKEN") && (await askOnce("READ_TOKEN", wasWrong)) !== null;
@@ -63,6 +67,7 @@ async function request(method, path, body, { signal, headers, deadlineMs = DEADL
     const token = reads ? tokens.READ_TOKEN ?? tokens.API_TOKEN : tokens.API_TOKEN;
     const answer = await fetched(method, path, body, { signal, headers, deadlineMs, token });
     if (answer.status !== 401) return result(answer);
+    if (reads) isGuarded = true;
     if (reads && declined.has(setting)) return result(answer);
     // Another request may have got a token meanwhile.
     const now = reads ? tokens.READ_TOKEN ?? tokens.API_TOKEN : tokens.API_TOKEN;

@@ -1,8 +1,9 @@
 // What is around every view: links to the views, the state of the service in one line, the theme,
-// tokens, what is wrong with the connection, and where the charts come from.
+// tokens, and what is wrong with the connection.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { VIEWS } from "../views/index.js";
 import { announce, LiveRegion } from "./announce.js";
+import { Foot } from "./foot.js";
 import { age } from "./format.js";
 import { Guard } from "./guard.js";
 import { html } from "./html.js";
@@ -127,21 +128,4 @@ function Connection() {
 function ThemeButton() {
   const other = useTheme() === "dark" ? "light" : "dark";
   return html`<button type="button" class="button button-plain theme" onClick=${toggleTheme}>${other === "dark" ? "Dark" : "Light"}<span class="unseen"> colours</span></button>`;
-}
-
-function Foot() {
-  const { data } = useStatus();
-  return html`
-    <footer class="foot">
-      <p>
-        Perpcache ${data?.version ?? ""} · <a href="../docs">API</a> · <a href="../status">Status as JSON</a> ·${" "}
-        <a href="../metrics">Metrics</a>
-      </p>
-      <p>
-        Charts: TradingView Lightweight Charts™, Copyright (с) 2025 TradingView, Inc.${" "}
-        <a href="https://www.tradingview.com/" rel="noopener noreferrer">https://www.tradingview.com/</a> ·${" "}
-        <a href="vendor/licences/NOTICE.txt">Notice and licences</a>
-      </p>
-    </footer>
-  `;
 }

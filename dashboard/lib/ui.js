@@ -167,7 +167,7 @@ export function Empty({ children }) {
 }
 
 /** A modal dialog; closed by Escape and by what it holds. Focus goes back to where it was. */
-export function Dialog({ title, open, onClose, children }) {
+export function Dialog({ title, open, onClose, wide = false, children }) {
   const ref = useRef(null);
   const untold = useRef(0); // closings of ours whose event comes later, when it may be open again
   const id = useId();
@@ -184,7 +184,7 @@ export function Dialog({ title, open, onClose, children }) {
     else if (open) onClose();
   };
   return html`
-    <dialog ref=${ref} class="dialog" aria-labelledby=${id} onClose=${closed}>
+    <dialog ref=${ref} class="dialog ${wide ? "dialog-wide" : ""}" aria-labelledby=${id} onClose=${closed}>
       ${open && html`<h2 id=${id}>${title}</h2>${children}`}
     </dialog>
   `;

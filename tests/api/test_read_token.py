@@ -14,16 +14,8 @@ from tests.fixtures.documents import AS_OF_MS, document
 
 GUARDED = (
     *("/", "/cache", "/cache/4h", "/cache/8h?wait=5", "/coins", "/jobs", "/jobs/collect:4h"),
-    *(
-        "/metrics",
-        "/docs",
-        "/docs/start.js",
-        "/status",
-        "/openapi.json",
-        "/nope",
-        "/get-market-data",
-    ),
-    *("/health/", "/ready/x", "/uix", "/cache/4h?token=r3ad&access_token=r3ad"),
+    *("/metrics", "/status", "/openapi.json", "/nope", "/get-market-data"),
+    *("/health/", "/ready/x", "/uix", "/docsx", "/cache/4h?token=r3ad&access_token=r3ad"),
 )
 READ = {"Authorization": "Bearer r3ad"}
 
@@ -50,6 +42,16 @@ async def test_every_get_needs_it(guarded: ServedApi, path: str) -> None:
         assert (b"<READ_TOKEN>" in body) == (method == "GET")
     async with guarded.http.get(path, headers=READ) as answer:
         assert answer.status != 401
+
+
+async def test_browsers_reach_the_pages_that_ask_for_it(guarded: ServedApi) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    async with guarded.http.get("/", headers=browser, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["location"]) == (307, "ui/")
+    for path in ("/docs", "/docs/start.js", "/docs/swagger-ui.css"):
+        assert (await get(guarded, path))[0] == 200
+    for path in ("/openapi.json", "/cache", "/status"):
+        assert (await get(guarded, path, **browser))[0] == 401
 
 
 async def test_who_gets_in(guarded: ServedApi) -> None:

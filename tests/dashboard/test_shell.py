@@ -144,6 +144,44 @@ async def test_who_gives_no_token_is_left_alone_and_can_change_their_mind(
     await page.page.wait_for_selector(".problem")
 
 
+@pytest.mark.slow
+async def test_what_the_foot_leads_to_opens_with_the_token(
+    start_api: StartApi, open_page: OpenPage, redis_url: str
+) -> None:
+    address = await guarded(start_api, redis_url)
+    page = await open_page(address, "#/now", expected=["401"])
+    await page.page.goto(f"{address}/")  # as a user types it
+    entry = page.page.get_by_role("dialog", name="Token").get_by_label("READ_TOKEN")
+    await entry.fill("reads")
+    await page.page.keyboard.press("Enter")
+    await page.page.wait_for_selector(".problem")
+    foot = page.page.locator("footer")
+    for name, part in (("Status as JSON", '"status": "unavailable"'), ("Metrics", "# HELP ")):
+        await foot.get_by_role("button", name=name).click()
+        dialog = page.page.get_by_role("dialog", name=name)
+        await dialog.get_by_text(part).wait_for()
+        assert await page.violations() == []
+        await page.shot(f"foot-{name.split()[0].lower()}", full=False)
+        await dialog.get_by_role("button", name="Close").click()
+    async with page.page.context.expect_page() as opened:
+        await foot.get_by_role("link", name="API").click()
+    docs = await opened.value
+    await docs.get_by_label("READ_TOKEN").fill("wrong")
+    await docs.keyboard.press("Enter")
+    await docs.get_by_text("did not take the last one").wait_for()
+    await docs.get_by_label("READ_TOKEN").fill("reads")
+    await docs.keyboard.press("Enter")
+    await docs.locator(".opblock-summary-path").first.wait_for()
+    # What is tried there carries it, too.
+    tried = docs.locator(".opblock-get", has=docs.locator("[data-path='/jobs']"))
+    await tried.locator(".opblock-summary").click()
+    await tried.get_by_role("button", name="Try it out").click()
+    await tried.get_by_role("button", name="Execute").click()
+    told = tried.locator(".live-responses-table tbody td.response-col_status").first
+    await told.wait_for()
+    assert await told.inner_text() == "200"
+
+
 class Line:
     """A way to a server that can be cut: connections that are open end, new ones are refused."""
 
