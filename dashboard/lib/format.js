@@ -93,6 +93,11 @@ export function plural(count, one, many = `${one}s`) {
   return `${number(count)} ${count === 1 ? one : many}`;
 }
 
+/** A text with its first letter large. */
+export function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 function significant(value, digits) {
   if (value === 0) return "0";
   const size = Math.floor(Math.log10(Math.abs(value)));

@@ -1,6 +1,7 @@
 // The parts that all views are made of. Classes only: the content security policy has no place for
 // style attributes. Colour is never the only sign: badges have a shape, and say what they mean.
 import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { capital } from "./format.js";
 import { html } from "./html.js";
 import { askFor } from "./api.js";
 
@@ -20,9 +21,14 @@ export function Card({ title, level = 2, actions, note, wide = false, children }
   `;
 }
 
-/** A short state: level is "ok", "warning", "critical", "info" or "off"; the text says it too. */
+/**
+ * A short state: level is "ok", "warning", "critical", "info" or "off"; the text says it too, and
+ * begins large.
+ */
 export function Badge({ level = "info", children, title }) {
-  return html`<span class="badge badge-${level}" title=${title}>${children}</span>`;
+  const [first, ...others] = Array.isArray(children) ? children : [children];
+  const begun = typeof first === "string" ? capital(first) : first;
+  return html`<span class="badge badge-${level}" title=${title}>${begun}${others}</span>`;
 }
 
 /**
@@ -99,7 +105,8 @@ function cell(column, row, place, stacked) {
     : html`<td class=${classOf(column)} key=${column.key} role=${stacked ? "cell" : undefined} data-title=${title}>${content}</td>`;
 }
 
-const classOf = ({ align, wide }) => [align === "right" && "right", wide && "wide"].filter(Boolean).join(" ");
+/** The classes of a column's cells. */
+export const classOf = ({ align, wide }) => [align === "right" && "right", wide && "wide"].filter(Boolean).join(" ");
 
 /** Rows by a column; what is unknown comes last, whichever way. */
 function sorted(rows, column, down) {
@@ -125,7 +132,7 @@ export function Field({ label, hint, error, children }) {
     <div class="field">
       <label for=${id}>${label}</label>
       ${children(carried)}
-      ${hint && html`<p class="hint" id="${id}-hint">${hint}</p>`}
+      ${hint && html`<p class="hint" id="${id}-hint">${capital(hint)}</p>`}
       ${error && html`<p class="field-error" id="${id}-error">${error}</p>`}
     </div>
   `;

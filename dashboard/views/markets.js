@@ -112,11 +112,13 @@ function columnsOf(source) {
     {
       key: "symbol",
       title: "Market",
-      render: (row) => html`<a href=${href("market", [row.symbol, source.timeframe], { exchanges: row.exchange })}>${row.symbol}</a>`,
+      render: (row) => html`<span class="narrow muted">${named(row.exchange).slice(0, 3)}${row.staleSince !== null && ", old"} </span>
+        <a href=${href("market", [row.symbol, source.timeframe], { exchanges: row.exchange })}>${row.symbol}</a>`,
     },
     {
       key: "exchange",
       title: "Exchange",
+      wide: true, // on a phone it stands beside the name
       render: (row) => html`${named(row.exchange)}${row.staleSince !== null && html` <${Badge} level="warning" title=${`not renewed since ${utc(row.staleSince)} UTC`}>old<//>`}`,
     },
     { key: "price", title: "Price", align: "right", render: (row) => html`<${Value} value=${row.price} />` },

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,11 +15,6 @@ from tests.fixtures.simulator import Simulator
 
 if TYPE_CHECKING:
     from playwright.async_api import Response, Route
-
-_BLOCKS: Final = (
-    *("Prices", "Gas by chain", "Chain statistics", "Fear and greed", "Headlines"),
-    "Great transfers",
-)
 
 
 async def test_its_numbers_are_those_of_the_api(demo_page: OpenPage) -> None:
@@ -56,7 +51,7 @@ async def test_its_numbers_are_those_of_the_api(demo_page: OpenPage) -> None:
     assert [await each.get_attribute("href") for each in links] == [each["url"] for each in news]
     assert {await each.get_attribute("rel") for each in links} == {"noopener noreferrer"}
     chain = await told.of("/api/blockchain/bitcoin")
-    figures = await page.page.inner_text("section[aria-label='Statistics of bitcoin']")
+    figures = await page.page.inner_text("section[aria-label='Statistics of Bitcoin']")
     assert f"{chain['height']:,}" in figures
     assert f"{chain['metrics']['mempool_count']['value']:,}" in figures
     whales = (await told.of("/api/whales?"))["whales"]
@@ -164,19 +159,47 @@ async def test_looking_asks_nobody_for_what_is_kept(demo_page: OpenPage) -> None
     assert after == before
 
 
-async def test_without_providers_each_block_says_so(
+async def test_without_providers_one_line_says_so(
     open_page: OpenPage, start_api: StartApi, redis_url: str
 ) -> None:
     api = await start_api(redis_url=redis_url, providers="off")
     page = await open_page(f"http://127.0.0.1:{api.port}", "#/around", expected=["404", "503"])
-    for block in _BLOCKS:
-        await page.page.wait_for_function(
-            "title => [...document.querySelectorAll('main section')].some(each =>"
-            " each.querySelector('h2')?.innerText === title"
-            " && /Providers are off: start the service with PROVIDERS=on/.test(each.innerText))",
-            arg=block,
-        )
+    await page.sees("Providers are off: start the service with PROVIDERS=on", "main .card")
+    assert await page.page.locator("main section").count() == 0
+    asked = [url for url in page.requested if "/api/" in url]
+    assert {url.partition("/api/")[2] for url in asked} == {"sentiment"}
     assert await page.violations() == []
+
+
+async def test_statistics_are_short_and_heads_stand_over_their_numbers(
+    demo_page: OpenPage,
+) -> None:
+    page = await demo_page("#/around")
+    bsc = page.page.locator("section[aria-label='Statistics of BSC']")
+    fee = bsc.locator("div", has=page.page.locator("dt", has_text="Base fee")).locator("dd")
+    await fee.wait_for()
+    stats = await page.fetched("api/blockchain/bsc")
+    wei = stats["metrics"]["base_fee"]["value"]
+    assert await fee.get_attribute("title") == f"{wei:,} wei"
+    told = (await fee.inner_text()).split()
+    assert told[1] == "gwei"
+    assert float(told[0]) == pytest.approx(wei / 1e9, rel=0.005)
+    ends = await page.page.evaluate("""() => {
+      const end = (element) => {
+        const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+        const range = document.createRange();
+        while (texts.nextNode()) {
+          if (texts.currentNode.data.trim()) range.selectNodeContents(texts.currentNode);
+        }
+        return Math.round(range.getBoundingClientRect().right);
+      };
+      const table = [...document.querySelectorAll("table")]
+        .find(each => each.innerText.includes("Market cap"));
+      const at = [...table.rows[0].cells].findIndex(each => each.innerText.includes("Market cap"));
+      return [...table.rows].map(row => end(row.cells[at]));
+    }""")
+    assert len(ends) > 2
+    assert max(ends) - min(ends) <= 1
 
 
 @pytest.mark.slow

@@ -168,7 +168,7 @@ async def test_the_market_as_it_was_known(demo_page: OpenPage, demo_service: Ser
     shown = await shown_numbers(page, "binance")
     for column in COLUMNS[1:]:
         assert is_the_number(*shown[column][-1], rows[-1][column], column), column
-    assert "live" not in await page.text(".fresh")
+    assert "Live" not in await page.text(".fresh")
     assert await page.violations() == []
     await page.shot("market-as-of")
 
@@ -180,7 +180,7 @@ async def test_the_market_as_it_was_known(demo_page: OpenPage, demo_service: Ser
     await page.page.wait_for_function("at => !location.hash.endsWith(`=${at}`)", arg=at)
     assert "ago" in (await slider.get_attribute("aria-valuetext") or "")
     await page.page.click("text=Back to now")
-    await page.sees("live", ".fresh")
+    await page.sees("Live", ".fresh")
     assert "as_of" not in page.page.url
 
 

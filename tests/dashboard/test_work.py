@@ -58,7 +58,7 @@ async def test_a_run_is_followed_and_what_it_says_is_text(
     await link.click()
     run = re.search(r"runs/(\d+)$", page.page.url)
     assert run is not None
-    await page.sees("complete")
+    await page.sees("Complete")
     told = await demo_service.get(f"/api/runs/{run[1]}")
     assert told["result"] == {"rows": 12, "note": HOSTILE}
     assert HOSTILE in await page.text("main")
@@ -176,7 +176,7 @@ async def test_a_queue_is_paused_and_resumed(demo_page: OpenPage, demo_service: 
 async def test_a_collector_is_ruled(demo_page: OpenPage, demo_service: Service) -> None:
     page = await demo_page("#/work/collectors", expected=[_UNAUTHORIZED, "400"])
     row = page.page.locator("tr:has-text('majors')")
-    await row.get_by_text("running", exact=True).wait_for()
+    await row.get_by_text("Running", exact=True).wait_for()
     assert await page.violations() == []
     await row.get_by_role("button", name="Stop majors").click()
     await page.page.get_by_role("dialog").get_by_role("button", name="Stop majors").click()
@@ -240,7 +240,7 @@ async def test_a_provider_is_probed_and_switched(
     await page.page.get_by_role("dialog").get_by_role("button", name="Disable it").click()
     await page.sees("Price.spot/kraken is not asked", "[role=status]:has(.box)")
     assert (await _resource(demo_service, "price.spot/kraken"))["asked"] is False
-    await row.get_by_text("disabled", exact=True).wait_for()
+    await row.get_by_text("Disabled", exact=True).wait_for()
     await row.get_by_role("button", name="Enable").click()
     await page.sees("Price.spot/kraken is asked", "[role=status]:has(.box)")
     assert (await _resource(demo_service, "price.spot/kraken"))["asked"] is True

@@ -45,12 +45,14 @@ export function Block({ title, note, asked, form, wide, children }) {
   `;
 }
 
+/** Whether an error says that PROVIDERS=off. */
+export const isOff = (error) => error?.status === 404 && /^providers are off/.test(error.detail);
+
 /** What is wrong with an answer, and how old the one is that stays. */
 export function Trouble({ asked: { data, error, at } }) {
   useNow(5);
   if (error === null) return null;
-  const isOff = error.status === 404 && error.detail.startsWith("providers are off");
-  if (isOff) return html`<p class="empty">${sentence(error.detail)}</p>`;
+  if (isOff(error)) return html`<p class="empty">${sentence(error.detail)}</p>`;
   const old = data === null ? "" : ` What is shown was told ${age((Date.now() - at) / 1000)} ago.`;
   return html`
     <div class="box ${data === null ? "box-critical" : "box-warning"}">

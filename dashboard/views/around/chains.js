@@ -1,12 +1,12 @@
 // Chain statistics: height, the last block's age and figures with their units, of each chain.
-import { ago, number, utc } from "../../lib/format.js";
+import { ago, capital, number, utc } from "../../lib/format.js";
 import { html } from "../../lib/html.js";
 import { usePolled } from "../../lib/polled.js";
 import { useNow } from "../../lib/status.js";
 import { Card } from "../../lib/ui.js";
 import { AskedFor } from "./asked_for.js";
 import { Age, Attributed, Tried, Trouble } from "./block.js";
-import { figure, names } from "./numbers.js";
+import { chainName, figure, names } from "./numbers.js";
 
 const EVERY_S = 120; // the API keeps statistics for 60 s
 const USUAL_CHAINS = "bitcoin, ethereum, bsc, base";
@@ -31,8 +31,8 @@ function Chain({ chain }) {
   const now = useNow(5);
   const { data, error } = asked;
   return html`
-    <section class="chain" aria-label=${`Statistics of ${data?.chain ?? chain}`}>
-      <h3>${data?.chain ?? chain}</h3>
+    <section class="chain" aria-label=${`Statistics of ${chainName(data?.chain ?? chain)}`}>
+      <h3>${chainName(data?.chain ?? chain)}</h3>
       <${Trouble} asked=${asked} />
       ${data === null && error === null && html`<p class="loading">Asking …</p>`}
       ${data !== null &&
@@ -42,7 +42,7 @@ function Chain({ chain }) {
           ${data.head_time_ms !== null &&
           html`<div><dt>Last block</dt><dd title="${utc(data.head_time_ms, "seconds")} UTC">${ago(data.head_time_ms, now)}</dd></div>`}
           ${Object.entries(data.metrics).map(
-            ([name, each]) => html`<div key=${name}><dt>${named(name)}</dt><dd>${figure(each)}</dd></div>`,
+            ([name, each]) => html`<${Figure} key=${name} name=${name} of=${each} />`,
           )}
         </dl>
         <p class="note">Told by <${Attributed} of=${data} />, <${Age} of=${data} now=${now} /></p>
@@ -52,8 +52,19 @@ function Chain({ chain }) {
   `;
 }
 
-/** A figure's name as words: mempool_count is "Mempool count". */
-function named(name) {
-  const words = name.replaceAll("_", " ");
-  return words.charAt(0).toUpperCase() + words.slice(1);
+function Figure({ name, of }) {
+  const { text, title } = figure(of);
+  return html`<div><dt>${NAMES[name] ?? capital(name.replaceAll("_", " "))}</dt><dd title=${title}>${text}</dd></div>`;
 }
+
+// Of figures whose name says too little.
+const NAMES = {
+  tvl: "Value locked (TVL)",
+  head_transactions: "Transactions in it",
+  mempool_count: "Transactions that wait",
+  mempool_vbytes: "Their size",
+  mempool_bytes: "Their size",
+  mempool_fees: "Their fees",
+  difficulty_change: "Next change of difficulty",
+  blocks_to_adjustment: "Blocks until then",
+};

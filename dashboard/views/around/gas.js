@@ -6,7 +6,7 @@ import { useNow } from "../../lib/status.js";
 import { Card } from "../../lib/ui.js";
 import { AskedFor } from "./asked_for.js";
 import { Age, Attributed, Tried, Trouble } from "./block.js";
-import { names, units } from "./numbers.js";
+import { chainName, names, units } from "./numbers.js";
 
 const EVERY_S = 60; // the API keeps fees for 12 s
 const GWEI = 9;
@@ -51,13 +51,13 @@ function Row({ chain }) {
   const now = useNow(5);
   const { data, error } = asked;
   if (data === null) {
-    const text = error === null ? "asking …" : html`<${Trouble} asked=${asked} />`;
-    return html`<tr role="row"><th scope="row" role="rowheader">${chain}</th><td role="cell" colspan=${HEADS.length - 1} class="muted">${text}</td></tr>`;
+    const text = error === null ? "Asking …" : html`<${Trouble} asked=${asked} />`;
+    return html`<tr role="row"><th scope="row" role="rowheader">${chainName(chain)}</th><td role="cell" colspan=${HEADS.length - 1} class="muted">${text}</td></tr>`;
   }
   const isBitcoin = data.chain_id === null;
   return html`
     <tr role="row">
-      <th scope="row" role="rowheader">${data.chain}${data.block !== null && html`<div class="note">block ${number(data.block)}</div>`}</th>
+      <th scope="row" role="rowheader">${chainName(data.chain)}${data.block !== null && html`<div class="note nowrap">block ${number(data.block)}</div>`}</th>
       ${FEES.map(([wei, sat], place) => {
         const text = isBitcoin ? units(data.fees[sat], KVB) : units(data.fees[wei], GWEI);
         return html`<td key=${wei} class="right" role="cell" data-title=${HEADS[place + 1]}>${text}</td>`;

@@ -8,7 +8,8 @@ import { Table } from "../../lib/ui.js";
 import { Age, Attributions, Block, Source, Tried, Trouble } from "./block.js";
 import { exact } from "./numbers.js";
 
-const EVERY_S = 300; // the API keeps a reading for 5 to 15 minutes
+export const MOOD = "api/sentiment";
+export const MOOD_EVERY_S = 300; // the API keeps a reading for 5 to 15 minutes
 const HISTORY_EVERY_S = 600;
 const DAYS = 30;
 const DAY_MS = 86_400_000;
@@ -19,7 +20,7 @@ const HEIGHT = 150;
 const EDGE = 6; // room for a dot
 
 export function Mood() {
-  const asked = usePolled("api/sentiment", EVERY_S);
+  const asked = usePolled(MOOD, MOOD_EVERY_S);
   const reading = asked.data?.sentiment[0] ?? null;
   const history = html`<${History} metric=${reading?.metric ?? USUAL} />`;
   return html`

@@ -1,6 +1,6 @@
 // Numbers of providers and chains as texts, exact: prices as they were told, and amounts from whole
 // numbers of the smallest unit, which are texts because they may not fit a double.
-import { UNKNOWN } from "../../lib/format.js";
+import { capital, compact, number, UNKNOWN } from "../../lib/format.js";
 
 const exactly = new Intl.NumberFormat("en-US", { maximumFractionDigits: 20 });
 
@@ -19,14 +19,27 @@ export function units(raw, decimals) {
   return `${value < 0n ? "\u2212" : ""}${whole}${decimals > 0 && part !== "" ? `.${part}` : ""}`;
 }
 
-/** A figure with its unit in words: {value: 1800000000, unit: "wei"}. */
+const LONGEST = 1e7; // counts up to here are shown whole
+
+/**
+ * A figure of statistics, {value: 1800000000, unit: "wei"}, short enough to be read: `{text, title}`,
+ * the title with all digits.
+ */
 export function figure({ value, unit }) {
-  const text = exact(value);
-  if (unit === "1") return text;
-  if (unit === "percent") return `${text}%`;
-  if (unit === "usd") return `$${text}`;
-  return `${text} ${unit}`;
+  const whole = exact(value);
+  if (unit === "1") return { text: short1(value), title: whole };
+  if (unit === "percent") return { text: `${number(value, 2)}%`, title: `${whole}%` };
+  if (unit === "usd") return { text: `$${compact(value)}`, title: `$${whole}` };
+  if (unit === "wei") return { text: `${compact(value / 1e9)} gwei`, title: `${whole} wei` };
+  return { text: `${compact(value)} ${unit}`, title: `${whole} ${unit}` };
 }
+
+const short1 = (value) => (Number.isInteger(value) && value < LONGEST ? number(value) : compact(value));
+
+const CHAINS = { bsc: "BSC", hyperevm: "HyperEVM" };
+
+/** The name of a chain by its id: "bitcoin" is Bitcoin. */
+export const chainName = (id) => CHAINS[id] ?? capital(id);
 
 /** A long address or hash, its middle left out. */
 export function short(text) {

@@ -7,7 +7,7 @@ import { useNow } from "../../lib/status.js";
 import { Badge, Button, Table } from "../../lib/ui.js";
 import { AskedFor } from "./asked_for.js";
 import { Attributions, Block, Source, Tried } from "./block.js";
-import { names, short, units } from "./numbers.js";
+import { chainName, names, short, units } from "./numbers.js";
 
 const EVERY_S = 120; // the API keeps what was read for 60 s
 const FIRST = 15;
@@ -53,7 +53,7 @@ function Transfers({ data }) {
   const now = useNow(5);
   const columns = [
     { key: "time_ms", title: "When", render: (row) => html`<span title="${utc(row.time_ms, "seconds")} UTC">${ago(row.time_ms, now)}</span>` },
-    { key: "chain", title: "Chain" },
+    { key: "chain", title: "Chain", render: ({ chain }) => chainName(chain) },
     { key: "amount", title: "Amount", align: "right", render: (row) => html`<span title=${units(row.raw, row.decimals)}>${compact(Number(row.amount))}</span> <span class="asset">${row.asset}</span>` },
     { key: "value_usd", title: "Worth", align: "right", render: (row) => html`<span title=${row.price_source ?? ""}>$${compact(row.value_usd)}</span>` },
     { key: "senders", title: "From", sort: false, render: (row) => html`<${Parties} addresses=${row.senders} owner=${row.sender_owner} />` },
@@ -90,7 +90,7 @@ function Read({ data }) {
   return html`
     <details>
       <summary>Blocks read of ${plural(new Set(data.read.map(({ chain }) => chain)).size, "chain")}${data.missing.length > 0 &&
-      html`, nothing known of ${data.missing.map(({ chain }) => chain).join(", ")}`}</summary>
+      html`, nothing known of ${data.missing.map(({ chain }) => chainName(chain)).join(", ")}`}</summary>
       <${Table} stacked
         caption="Blocks that were read"
         columns=${READ}
@@ -98,13 +98,13 @@ function Read({ data }) {
         rowKey=${({ chain, source }) => `${chain}:${source}`}
         empty="None as yet."
       />
-      ${data.missing.map(({ chain, tried }) => html`<div key=${chain}><p class="note">${chain}: nothing is known.</p><${Tried} tried=${tried} /></div>`)}
+      ${data.missing.map(({ chain, tried }) => html`<div key=${chain}><p class="note">${chainName(chain)}: nothing is known.</p><${Tried} tried=${tried} /></div>`)}
     </details>
   `;
 }
 
 const READ = [
-  { key: "chain", title: "Chain" },
+  { key: "chain", title: "Chain", render: ({ chain }) => chainName(chain) },
   {
     ...{ key: "first_block", title: "Blocks", align: "right" },
     render: (row) => (row.first_block === null ? `up to ${number(row.last_block)}` : `${number(row.first_block)} to ${number(row.last_block)}`),

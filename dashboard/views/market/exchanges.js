@@ -1,4 +1,4 @@
 // Exchanges in words.
 
 /** "binance" is Binance. */
-export const named = (exchange) => exchange.charAt(0).toUpperCase() + exchange.slice(1);
+export { capital as named } from "../../lib/format.js";

@@ -2,13 +2,14 @@
 // rows as high as they would be.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { html } from "../../lib/html.js";
+import { classOf } from "../../lib/ui.js";
 
 const ROW_PX = 32; // as markets.css has it
 const BEYOND = 8; // rows above and below those in sight
 const FIRST_PX = 640; // before it is known how high the table is
 
 /**
- * `columns`: {key, title, hint?, align?, render(row)}; the first is the row's head. `rows` in order;
+ * `columns`: {key, title, hint?, align?, wide?, render(row)}, as in lib/ui.js; the first is the row's head. `rows` in order;
  * `sort`: {key, isDown}; `onSort(key)`.
  */
 export function WindowedTable({ caption, columns, rows, sort, onSort }) {
@@ -60,7 +61,7 @@ function Head({ column, sort, onSort }) {
   const isOn = sort.key === column.key;
   const way = isOn ? (sort.isDown ? "descending" : "ascending") : undefined;
   return html`
-    <th scope="col" class=${column.align === "right" ? "right" : ""} aria-sort=${way} title=${column.hint}>
+    <th scope="col" class=${classOf(column)} aria-sort=${way} title=${column.hint}>
       <button type="button" class="sort" onClick=${() => onSort(column.key)}>
         ${column.title}<span class="sort-way" aria-hidden="true">${isOn ? (sort.isDown ? "▾" : "▴") : ""}</span>
       </button>
@@ -69,10 +70,9 @@ function Head({ column, sort, onSort }) {
 }
 
 function cell(column, row, place) {
-  const align = column.align === "right" ? "right" : "";
   return place === 0
-    ? html`<th scope="row" class=${align} key=${column.key}>${column.render(row)}</th>`
-    : html`<td class=${align} key=${column.key} data-column=${column.key}>${column.render(row)}</td>`;
+    ? html`<th scope="row" class=${classOf(column)} key=${column.key}>${column.render(row)}</th>`
+    : html`<td class=${classOf(column)} key=${column.key} data-column=${column.key}>${column.render(row)}</td>`;
 }
 
 /** As high as so many rows, which are not in the page. */

@@ -103,7 +103,7 @@ function Budgets({ budgets, name }) {
       ${Object.entries(budgets).map(
         ([limit, { quantity, window_s: windowS, used }]) => html`
           <li key=${limit}>
-            <span class="budget-name">${limit.replaceAll("_", " ")}</span>
+            <span class="budget-name">${titled(limit.replaceAll("_", " "))}</span>
             <meter min="0" max=${quantity} low=${quantity * 0.8} high=${quantity * 0.95} optimum="0" value=${used} aria-label="${limit} used" />
             <span class="muted nowrap">${number(used)} of ${number(quantity)} in ${age(windowS)}</span>
           </li>

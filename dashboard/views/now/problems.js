@@ -1,7 +1,7 @@
 // What is wrong, the worst first: in words, since when, and what can be done about it.
 import { useEffect, useRef } from "preact/hooks";
 import { announce } from "../../lib/announce.js";
-import { ago, plural, utc } from "../../lib/format.js";
+import { ago, capital, plural, utc } from "../../lib/format.js";
 import { html } from "../../lib/html.js";
 import { href } from "../../lib/route.js";
 import { Badge } from "../../lib/ui.js";
@@ -80,6 +80,6 @@ export function useToldProblems(problems) {
 
 /** A text as a sentence: it ends, and begins with a capital, unless a name begins it. */
 function sentence(text, name = "") {
-  const begun = name !== "" && text.startsWith(name) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+  const begun = name !== "" && text.startsWith(name) ? text : capital(text);
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }

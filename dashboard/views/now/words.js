@@ -11,4 +11,4 @@ export function lengthOf(name) {
 export const isKnown = (value) => value !== null && value !== undefined;
 
 /** Binance for "binance", Bybit for "bybit". */
-export const titled = (name) => name.charAt(0).toUpperCase() + name.slice(1);
+export { capital as titled } from "../../lib/format.js";

@@ -18,7 +18,7 @@ const FIELDS = [
   { name: "timeout_s", label: "Longest time of an attempt (seconds)", number: true },
   { name: "max_attempts", label: "Attempts", number: true },
   { name: "queue", label: "Queue", hint: "hosts that serve it run the worker" },
-  { name: "egress", label: "Address", hint: "any, or the EGRESS_ID of the hosts that may run it" },
+  { name: "egress", label: "Address", hint: "\"any\", or the EGRESS_ID of the hosts that may run it" },
 ];
 
 export function ScheduleForm({ worker, actions }) {

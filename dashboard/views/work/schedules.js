@@ -5,6 +5,7 @@ import { usePolled } from "../../lib/polled.js";
 import { href } from "../../lib/route.js";
 import { useNow } from "../../lib/status.js";
 import { Badge, Card, Empty, ErrorBox, Loading, Table } from "../../lib/ui.js";
+import { sentence } from "../sentence.js";
 import { Act, Outcome, useActions } from "./actions.js";
 import { Queues } from "./queues.js";
 import { stopping, toldRun, workerPath } from "./worker_actions.js";
@@ -137,7 +138,7 @@ function Agent({ actions }) {
       `}
       ${health.data?.issues.length > 0 &&
       html`<div class="box box-${HEALTH[health.data.status] === "critical" ? "critical" : "warning"}">
-        <ul class="plain">${health.data.issues.map((issue) => html`<li key=${issue}>${issue}</li>`)}</ul>
+        <ul class="plain">${health.data.issues.map((issue) => html`<li key=${issue}>${sentence(issue)}</li>`)}</ul>
       </div>`}
     <//>
   `;

@@ -5,6 +5,7 @@ import { usePolled } from "../../lib/polled.js";
 import { href } from "../../lib/route.js";
 import { useNow } from "../../lib/status.js";
 import { Badge, Card, ErrorBox, Loading, Table } from "../../lib/ui.js";
+import { sentence } from "../sentence.js";
 import { Act, Outcome, useActions } from "./actions.js";
 import { Configuration } from "./configuration.js";
 import { Facts, Json, Result } from "./facts.js";
@@ -28,7 +29,7 @@ export function Worker({ name }) {
     ${data === null && error === null && html`<${Loading} />`}
     ${data !== null &&
     html`
-      <${Card} title=${name} note=${data.description} actions=${html`<${WorkerSwitches} actions=${actions} worker=${data} />`} wide>
+      <${Card} title=${name} note=${data.description && sentence(data.description)} actions=${html`<${WorkerSwitches} actions=${actions} worker=${data} />`} wide>
         <p><${State} worker=${data} now=${now} /></p>
         <${Facts} facts=${factsOf(data, now)} />
       <//>

@@ -5,6 +5,7 @@ import { usePolled } from "../../lib/polled.js";
 import { href } from "../../lib/route.js";
 import { useNow } from "../../lib/status.js";
 import { Badge, Card, Empty, ErrorBox, Loading, Table } from "../../lib/ui.js";
+import { sentence } from "../sentence.js";
 import { Act, Outcome, useActions } from "./actions.js";
 import { Configuration } from "./configuration.js";
 import { Result } from "./facts.js";
@@ -23,9 +24,9 @@ export function Workers() {
     {
       ...{ key: "name", title: "Worker" },
       render: (row) => html`<a href=${href("work", ["workers", row.name])}>${row.name}</a>
-        ${row.description && html`<div class="why">${row.description}</div>`}`,
+        ${row.description && html`<div class="why">${sentence(row.description)}</div>`}`,
     },
-    { key: "kind", title: "Kind", render: (row) => `${row.kind === "websocket" ? "WebSocket" : "schedule"}${row.origin === "user" ? ", yours" : ""}` },
+    { key: "kind", title: "Kind", render: (row) => `${row.kind === "websocket" ? "WebSocket" : "Schedule"}${row.origin === "user" ? ", yours" : ""}` },
     { key: "state", title: "State", sort: (row) => workerState(row).text, render: (row) => html`<${State} worker=${row} now=${now} />` },
     { key: "result", title: "Last result", sort: false, render: (row) => html`<${Result} of=${row.live?.last_result} />` },
     { key: "queue", title: "Queue" },
