@@ -318,11 +318,12 @@ class Settings(_WithRetention):
     max_listeners_per_client: int = Field(200, ge=1, le=100_000)
     max_provider_calls_per_client: int = Field(120, ge=1, le=100_000)  # a minute
 
-    # What the operator is told: where, when once more, when not, how many messages in a minute; and
-    # where the service is reached from outside, for links.
+    # What the operator is told: where, when, when once more, when not, how many messages in a
+    # minute; and where the service is reached from outside, for links.
     notify_urls: NotifyUrls | None = None
     notify_after_s: float | None = Field(None, ge=0, le=86_400)
     notify_again_s: float = Field(3600, ge=1, le=30 * 86_400)
+    notify_over_s: float | None = Field(None, ge=0, le=86_400)
     notify_quiet: Quiet | None = None
     notify_quiet_critical: QuietCritical = "tell"
     notify_digest: int = Field(3, ge=1, le=60)
@@ -336,9 +337,10 @@ class Settings(_WithRetention):
     worker_memory_mb: int = Field(512, ge=0, le=1_000_000)
 
     # What counts as a problem: documents older than this, which wins over what their schedules
-    # imply, and less room on the disk of DATA_DIR.
+    # imply, less room on the disk of DATA_DIR, and publishes that wait longer to be recorded.
     document_age_limits: AgeLimits = ()
     disk_free_min: ByteSize = Field(2 * 10**9, ge=0)
+    history_late_s: float = Field(900, ge=1, le=30 * 86_400)
 
     @model_validator(mode="after")
     def _one_of_each_store(self) -> "Settings":

@@ -44,6 +44,7 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         settings.notify_after_s,
         settings.notify_again_s,
+        settings.notify_over_s,
         settings.notify_quiet,
         settings.notify_quiet_critical == "wait",
         settings.notify_digest,

@@ -57,6 +57,9 @@ NOTHING_COMES_S: Final = 120.0
 _GIVEN_UP_S: Final = 60.0  # before it is taken again
 # Connections that REST has contradicted are replaced no more often: each costs some closes by REST.
 RENEWED_EVERY_S: Final = 600.0
+# No data of any market for so long is told at once, and seen within 5 s.
+SILENT_S: Final = 3.0
+_NEWS_EVERY_S: Final = 0.5
 _TIMEFRAME: Final = Timeframe.M5
 _RECONNECTS: Final = tuple(end for end in End if end is not End.STOPPED)
 
@@ -365,17 +368,30 @@ class _Feeding:
         clock = self._parts.clock
         teller = FeedTeller(self._parts.store, self._lease, self._exchange)
         outage = OutageLog(log, "feed_state_not_told", "feed_state_told_again")
-        at_s, messages = clock.monotonic_s(), 0
+        at_s, messages, hearing = clock.monotonic_s(), 0, _Hearing(clock)
         while True:
             now, so_far = clock.monotonic_s(), self._pool.counts.messages
             rate = (so_far - messages) / (now - at_s) if now > at_s else 0.0
+            if hearing.is_silent(self._pool.counts.data):
+                rate = 0.0
             at_s, messages = now, so_far
             try:
                 await teller.tell(self._state(rate))
                 outage.recovered(exchange=self._exchange)
             except StoreUnavailable as error:
                 outage.failed(error, exchange=self._exchange)
-            await clock.sleep(teller.every_s)
+            await self._until_news(hearing, now + teller.every_s)
+
+    async def _until_news(self, hearing: "_Hearing", until_s: float) -> None:
+        """Waits until then, or until the streams fall silent or come back, or the last connection
+        is cut or the first one open."""
+
+        def news() -> tuple[bool, bool]:
+            return hearing.is_silent(self._pool.counts.data), self._pool.is_open
+
+        clock, before = self._parts.clock, news()
+        while (left_s := until_s - clock.monotonic_s()) > 0 and news() == before:
+            await clock.sleep(min(_NEWS_EVERY_S, left_s))
 
     def _state(self, messages_per_s: float) -> FeedState:
         book, pool, now_ms = self._book, self._pool.status(), self._now_ms()
@@ -431,3 +447,16 @@ class _Feeding:
 
     def _unproven(self) -> dict[str, int]:
         return Counter(str(lapse.reason) for lapse in self._book.unproven().values())
+
+
+class _Hearing:
+    """Since when no data of any market has come, by looks at how many events came so far."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._data, self._since_s = 0, clock.monotonic_s()
+
+    def is_silent(self, data: int) -> bool:
+        if data != self._data:
+            self._data, self._since_s = data, self._clock.monotonic_s()
+        return self._clock.monotonic_s() - self._since_s >= SILENT_S

@@ -170,6 +170,12 @@ class StreamPool:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any connection is open."""
+        statuses = (status for shard in self._shards for status in shard.statuses())
+        return any(status.epoch is not None for status in statuses)
+
     def status(self) -> PoolStatus:
         """The state now; counts are since the pool was made."""
         connections = [status for shard in self._shards for status in shard.statuses()]

@@ -67,11 +67,13 @@ KIND_RULES: Final[Mapping[ProblemKind, KindRule]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings of notifications. `after_s` replaces that of all kinds where it is set. `most`:
-    messages in a minute; `quiet_critical`: whether quiet hours hold back critical problems, too."""
+    """The settings of notifications. `after_s` replaces that of all kinds where it is set, `over_s`
+    the `gone_s`. `most`: messages in a minute; `quiet_critical`: whether quiet hours hold back
+    critical problems, too."""
 
     after_s: float | None = None
     again_s: float = 3600
+    over_s: float | None = None
     quiet: QuietHours | None = None
     quiet_critical: bool = False
     most: int = 3
@@ -89,7 +91,8 @@ class Rules:
         return round(after_s * 1000)
 
     def gone_ms(self, problem: Problem) -> int:
-        return round(self.of(problem).gone_s * 1000)
+        gone_s = self.of(problem).gone_s if self.over_s is None else self.over_s
+        return round(gone_s * 1000)
 
     def holds_back(self, severity: Severity, moment_ms: int) -> bool:
         """Whether a message of this severity waits at this moment for the end of quiet hours."""

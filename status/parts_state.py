@@ -112,7 +112,7 @@ def judged(
     }
     of_history = [] if database.history is None else [database.history]
     if settings.history == "on":
-        of_history.append(history_state(found.journal, now_ms()))
+        of_history.append(history_state(found.journal, now_ms(), settings.history_late_s))
     if of_history:
         states["history"] = _together(*of_history)
     down = {"store": health is None, "worker": no_worker}

@@ -9,7 +9,7 @@ from status.document_limits import spoken
 from status.found import Found
 from status.parts_state import DatabaseFound
 from status.problem import Problem, ProblemKind, Severity
-from status.readiness import LATE_MS, journal_faults
+from status.readiness import journal_faults
 from status.snapshot import Snapshot
 from stores.hot.beats import StoreHealth
 from stores.hot.journal import JournalState, whole
@@ -44,7 +44,7 @@ def store_problems(settings: Settings, found: Found, now_ms: int) -> Iterator[Pr
     yield from _hot_store(settings, health, snapshot.prefix)
     yield from _memory(snapshot)
     if settings.history == "on" and snapshot.store.journal is not None:
-        yield from history_problems(snapshot.store.journal, now_ms)
+        yield from history_problems(settings, snapshot.store.journal, now_ms)
 
 
 def _hot_store(settings: Settings, health: StoreHealth, prefix: str) -> Iterator[Problem]:
@@ -83,16 +83,16 @@ def _hot_store(settings: Settings, health: StoreHealth, prefix: str) -> Iterator
         )
 
 
-def history_problems(journal: JournalState, now_ms: int) -> Iterator[Problem]:
+def history_problems(settings: Settings, journal: JournalState, now_ms: int) -> Iterator[Problem]:
     """Publishes that wait for the database, or that found no room to wait."""
-    faults = journal_faults(journal, now_ms)
+    faults = journal_faults(journal, now_ms, settings.history_late_s)
     yield from _corrections(journal, now_ms)
     if faults:
         yield Problem(
             ProblemKind.HISTORY_BEHIND,
             "history",
             Severity.WARNING,
-            f"{'; '.join(faults)} (limit {spoken(LATE_MS)})",
+            f"{'; '.join(faults)} (limit {spoken(round(settings.history_late_s * 1000))})",
             "See that the database takes writes and that a worker runs (GET /jobs, job record);"
             " raise JOURNAL_BYTES, or the hot store's maxmemory, if there was no room.",
             journal.oldest_ms if journal.waiting else journal.cut_ms,

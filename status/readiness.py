@@ -7,7 +7,7 @@ from database import DATABASE_TEXT, LASTING_TEXTS, ListingState
 from job_queue.kinds import Lane, job_definition
 from job_queue.records import JobRecord, LastRun
 from market.markets import Exchange
-from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from market.timeframes import HOUR_MS, Timeframe
 from status.runs import describe_run
 from stores.hot.beats import StoreHealth
 from stores.hot.journal import JournalState
@@ -20,7 +20,6 @@ LOCKS: Final = tuple(map(lock_key, Lane))
 # A lease that its holder renews never has longer left; one of a dead holder ends by itself then.
 _LEAST_SUSPICIOUS_MS: Final = 60_000
 _LONGEST_PAUSE_MS: Final = 60_000  # a longer one ends an exchange's part of a job
-LATE_MS: Final = 15 * MINUTE_MS  # of publishes that wait to be recorded
 _CUT_TOLD_MS: Final = HOUR_MS
 _LONGEST_REASON: Final = 300
 
@@ -161,18 +160,19 @@ def writes_state(refusal: str | None, jobs: Sequence[JobRecord]) -> str:
     )
 
 
-def history_state(journal: JournalState | None, now_ms: int) -> str:
-    """`ok`, or how far behind the record is, and whether the journal has no room for more."""
+def history_state(journal: JournalState | None, now_ms: int, late_s: float) -> str:
+    """`ok`, or how far behind the record is, and whether the journal has no room for more.
+    `late_s`: the setting HISTORY_LATE_S."""
     if journal is None:
         return "unknown while the store is away"
-    return "; ".join(journal_faults(journal, now_ms)) or "ok"
+    return "; ".join(journal_faults(journal, now_ms, late_s)) or "ok"
 
 
-def journal_faults(journal: JournalState, now_ms: int) -> list[str]:
+def journal_faults(journal: JournalState, now_ms: int, late_s: float) -> list[str]:
     """Publishes that wait for the database for too long, or that found no room to wait."""
     faults = []
     since_ms = journal.oldest_ms
-    if journal.waiting and since_ms is not None and now_ms - since_ms > LATE_MS:
+    if journal.waiting and since_ms is not None and now_ms - since_ms > late_s * 1000:
         faults.append(
             f"{journal.waiting} publishes wait to be recorded, the oldest since"
             f" {utc_text(since_ms)}"

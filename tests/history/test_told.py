@@ -49,7 +49,7 @@ def state(
     ],
 )
 def test_how_far_behind_the_record_is(journal: JournalState | None, told: str) -> None:
-    assert history_state(journal, NOW) == told
+    assert history_state(journal, NOW, 900) == told
 
 
 async def test_what_waits_is_told_everywhere(

@@ -295,6 +295,31 @@ async def test_a_connection_that_differed_from_rest_is_replaced(
 
 
 @one_exchange
+async def test_silence_is_told_at_once_and_so_is_its_end(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the next state: that would come in a minute here."""
+    monkeypatch.setattr("live.told_state.TOLD_EVERY_S", {"native": 60.0})
+    fed.start()
+    await fed.subscribed(6)
+
+    async def until_told(silent: bool) -> None:
+        async def is_told() -> bool:
+            if not silent:  # only when its time passes does the exchange send anything
+                await asyncio.to_thread(fed.exchanges.post, "/sim/clock", {"pass_ms": 200})
+            state = await fed.state()
+            if state is None or not state.connections:
+                return False
+            return (state.messages_per_s == 0) == silent
+
+        await until(is_told, 15)
+
+    await until_told(silent=True)
+    await until_told(silent=False)
+    await until_told(silent=True)
+
+
+@one_exchange
 async def test_a_store_that_is_away_loses_nothing(fed: Fed) -> None:
     fed.start()
     await fed.subscribed(6)
