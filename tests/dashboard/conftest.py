@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import pytest_asyncio
 
+from main import main
+from stores.embedded.stores import remove_embedded_data
 from tests.fixtures.api import StartApi, starting_apis
 from tests.fixtures.browser import DESK, Opened, browser, opened
 from tests.fixtures.demo_service import API_TOKEN, CRON_SECRET, running_demo
-from tests.fixtures.service import Service
+from tests.fixtures.forked import ForkedProgram
+from tests.fixtures.service import OF_TESTS, SHORT_HISTORY, Service, asking
 from tests.fixtures.simulator import Simulator
 
 __all__ = ["API_TOKEN", "CRON_SECRET", "MARKETS", "OpenPage"]
@@ -51,7 +54,9 @@ async def demo_service(demo_exchanges: Simulator) -> AsyncIterator[Service]:
     """The whole service with funding, 5m and 4h collected, a collector and schedules, as `make run`
     has them. `service.post(...)` and `service.collect("5m")` publish; API_TOKEN guards changes."""
     workers = "tests.dashboard.shown_workers"
-    async with running_demo(demo_exchanges, WORKERS=workers) as service:
+    streams = demo_exchanges.base_url.replace("http", "ws", 1)
+    marks = f"{streams}/market/ws"
+    async with running_demo(demo_exchanges, WORKERS=workers, MARKS_URL=marks) as service:
         yield service
 
 
@@ -92,3 +97,21 @@ async def start_api() -> AsyncIterator[StartApi]:
     """As the fixture of tests/fixtures/api.py, on the loop of these tests."""
     async with starting_apis() as start:
         yield start
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def without_streams(demo_exchanges: Simulator, tmp_path: Path) -> AsyncIterator[Service]:
+    """A service that asks for every candle: streams would be believed for what had closed."""
+    settings = {**OF_TESTS, **SHORT_HISTORY, **asking(demo_exchanges), "DATA_DIR": str(tmp_path)}
+    settings |= {"LIVE": "off", "TIMEFRAMES": "5m"}
+    process = ForkedProgram(main, ["serve", "--one-process"], settings, tmp_path)
+    await process.open()
+    service = Service(process)
+    try:
+        await service.wait_ready()
+        await service.funding_ready()
+        await service.collect("5m")
+        yield service
+    finally:
+        await service.stop()
+        remove_embedded_data(tmp_path)

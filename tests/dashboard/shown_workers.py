@@ -4,10 +4,11 @@ What they say is what a hostile source may make them say.
 """
 
 import asyncio
+import json
 
 from pydantic import BaseModel, Field, SecretStr
 
-from perpcache.workers import Context, schedule
+from perpcache.workers import Context, schedule, websocket
 
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 
@@ -37,3 +38,14 @@ async def lines(job: Context) -> None:
     for number in range(3000):
         job.log.info("line", number=number)
         await asyncio.sleep(0.2)
+
+
+# MARKS_URL names a simulated exchange.
+@websocket(
+    url="ws://127.0.0.1:1",
+    subscribe={"method": "SUBSCRIBE", "params": ["btcusdt@markPrice@1s"], "id": 1},
+)
+def marks(feed: Context, message: str) -> dict[str, str] | None:
+    """Follows the mark price of BTCUSDT."""
+    told = json.loads(message)
+    return {"mark": told["p"]} if "p" in told else None

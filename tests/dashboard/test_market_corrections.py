@@ -1,37 +1,13 @@
 """Corrections in the view Market: a service without streams, whose exchange tells a candle anew."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from main import main
-from stores.embedded.stores import remove_embedded_data
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.test_market import document, minutes, opened, rows_of
-from tests.fixtures.forked import ForkedProgram
-from tests.fixtures.service import OF_TESTS, SHORT_HISTORY, Service, asking
+from tests.fixtures.service import Service
 from tests.fixtures.simulator import Simulator
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def without_streams(demo_exchanges: Simulator, tmp_path: Path) -> AsyncIterator[Service]:
-    """A service that asks for every candle: streams would be believed for what had closed."""
-    settings = {**OF_TESTS, **SHORT_HISTORY, **asking(demo_exchanges), "DATA_DIR": str(tmp_path)}
-    settings |= {"LIVE": "off", "TIMEFRAMES": "5m"}
-    process = ForkedProgram(main, ["serve", "--one-process"], settings, tmp_path)
-    await process.open()
-    service = Service(process)
-    try:
-        await service.wait_ready()
-        await service.funding_ready()
-        await service.collect("5m")
-        yield service
-    finally:
-        await service.stop()
-        remove_embedded_data(tmp_path)
 
 
 @pytest.mark.slow

@@ -29,9 +29,9 @@ async def test_a_schedule_is_stopped_and_started(
     assert (await demo_service.get("/api/workers/holes"))["enabled"] is True
     await row.get_by_role("button", name="Stop").press("Enter")
     await dialog.get_by_role("button", name="Stop holes").press("Enter")
-    await _give_token(page, "a wrong one")
+    await give_token(page, "a wrong one")
     await page.sees("did not take the last one")
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     await page.sees("Holes: its schedule fires no more", "[role=status]:has(.box)")
     assert (await demo_service.get("/api/workers/holes"))["enabled"] is False
     # The focus is where it was, at the button that says something else now.
@@ -53,7 +53,7 @@ async def test_a_run_is_followed_and_what_it_says_is_text(
     await page.sees("Configuration")
     assert 'Crawls "pages" of <b>one</b> source.' in await page.text()
     await page.page.get_by_role("button", name="Run now").click()
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     link = page.page.locator("table:has-text('Stands for') tbody th a").first
     await link.click()
     run = re.search(r"runs/(\d+)$", page.page.url)
@@ -90,7 +90,7 @@ async def test_a_run_that_goes_on_is_followed_and_aborted(
     await page.page.get_by_role("button", name="Abort").click()
     dialog = page.page.get_by_role("dialog", name=f"Abort run {asked['id']}?")
     await dialog.get_by_role("button", name="Abort run").click()
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     await page.sees("aborted by api", ".box-critical")
     assert (await demo_service.get(f"/api/runs/{asked['id']}"))["state"] == "aborted"
     await page.sees("The run is over.")
@@ -107,7 +107,7 @@ async def test_an_edit_survives_refreshes_and_is_told_what_is_allowed(
     assert await offset.input_value() == "soon"
     assert await offset.evaluate("each => each === document.activeElement")
     await form.get_by_role("button", name="Change").click()
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     wrong = form.locator(".field", has=offset).locator(".field-error")
     await wrong.wait_for()
     assert "integer" in await wrong.inner_text()
@@ -138,7 +138,7 @@ async def test_values_of_the_configuration_are_set_and_deleted(
     pages = page.page.get_by_label("pages", exact=True)
     await pages.fill("99")
     await page.page.get_by_role("button", name="Set pages").click()
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     wrong = page.page.locator(".field", has=pages).locator(".field-error")
     await wrong.wait_for()
     assert "9" in await wrong.inner_text()
@@ -160,7 +160,7 @@ async def test_a_queue_is_paused_and_resumed(demo_page: OpenPage, demo_service: 
     dialog = page.page.get_by_role("dialog", name="Pause default?")
     await dialog.get_by_label("For how long").fill("a while")
     await dialog.get_by_role("button", name="Pause default").click()
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     wrong = dialog.locator(".field-error")
     await wrong.wait_for()
     assert "90s, 15m, 2h or 1d" in await wrong.inner_text()
@@ -180,7 +180,7 @@ async def test_a_collector_is_ruled(demo_page: OpenPage, demo_service: Service) 
     assert await page.violations() == []
     await row.get_by_role("button", name="Stop majors").click()
     await page.page.get_by_role("dialog").get_by_role("button", name="Stop majors").click()
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     await page.sees("Majors: wanted now: stopped", "[role=status]:has(.box)")
     assert (await _desired(demo_service))["running"] is False
     await row.get_by_role("button", name="Start majors", exact=True).click()
@@ -208,7 +208,7 @@ async def test_a_refresh_is_asked_for(demo_page: OpenPage, demo_service: Service
     await page.sees("collect:4h", ".work")
     await page.page.get_by_label("Timeframe").select_option("4h")
     await page.page.get_by_role("button", name="Refresh").click()
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     await page.sees("Collect:4h: run", "[role=status]:has(.box)")
     ended = await demo_service.job(
         "collect:4h", lambda job: job["last"] and job["last"]["run"] > before["run"]
@@ -234,7 +234,7 @@ async def test_a_provider_is_probed_and_switched(
     assert await page.page.locator("tbody th code").all_inner_texts() == ids
     row = page.page.locator("tr:has-text('price.spot/kraken')")
     await row.get_by_role("button", name="Probe").click()
-    await _give_token(page, API_TOKEN)
+    await give_token(page)
     await page.sees("Price.spot/kraken answered within", "[role=status]:has(.box)")
     await row.get_by_role("button", name="Disable").click()
     await page.page.get_by_role("dialog").get_by_role("button", name="Disable it").click()
@@ -256,7 +256,8 @@ async def test_a_phone_shows_it_in_the_dark(demo_page: OpenPage, section: str) -
     await page.shot(f"work-{section.replace('/', '-')}-phone-dark")
 
 
-async def _give_token(page: Opened, token: str) -> None:
+async def give_token(page: Opened, token: str = API_TOKEN) -> None:
+    """Answers the dialog that asks for API_TOKEN."""
     dialog = page.page.get_by_role("dialog", name="Token")
     await dialog.get_by_label("API_TOKEN").fill(token)
     await dialog.get_by_role("button", name="Go on").click()
