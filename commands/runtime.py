@@ -23,7 +23,8 @@ Command = Callable[[Settings, asyncio.Event, argparse.Namespace], Coroutine[Any,
 _GC_THRESHOLD: Final = 20_000
 # What a command has left behind gets it to end when it is cancelled.
 _REST_S: Final = 1.0
-
+# From a signal to the end. Commands take a few seconds; what waits for a store that hangs, longer.
+_STOPS_IN_S: Final = 45.0
 _TORN_ENDS_IN_S: Final = 5.0
 
 log = structlog.get_logger(__name__)
@@ -73,9 +74,23 @@ async def _until_stopped(
     if arguments.parent_fd is not None:
         watch_parent(arguments.parent_fd, stop.set)
     with stop_signals(stop.set):
-        code = await command(settings, stop, arguments)
+        code = await _ended(asyncio.create_task(command(settings, stop, arguments)), stop)
     await _end_rest(code)
     return code
+
+
+async def _ended(working: "asyncio.Task[int]", stop: asyncio.Event) -> int:
+    """The exit code of a command, which is cancelled where it does not end in time after `stop`."""
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((working,), timeout=_STOPS_IN_S)
+    stopped.cancel()
+    if working.done():
+        return working.result()
+    log.error("command_did_not_stop", within_s=_STOPS_IN_S)
+    working.cancel()
+    await asyncio.wait((working,), timeout=_REST_S)
+    return EXIT_FAILED
 
 
 async def _end_rest(code: int) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from timing.clock import Clock, SystemClock
+
+_T = TypeVar("_T")
 
 
 class Backoff:
@@ -50,3 +52,19 @@ async def within(seconds: float, wait: Coroutine[Any, Any, object]) -> None:
             await wait
     except TimeoutError:
         pass
+
+
+async def within_after(
+    stop: asyncio.Event, seconds: float, work: Coroutine[Any, Any, _T]
+) -> _T | None:
+    """What `work` returns or raises. It has so long from when `stop` is set; then it is cancelled,
+    and None is returned."""
+    stopped, working = asyncio.create_task(stop.wait()), asyncio.create_task(work)
+    try:
+        await asyncio.wait((stopped, working), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working,), timeout=seconds)
+        return working.result() if working.done() else None
+    finally:
+        stopped.cancel()
+        working.cancel()
+        await asyncio.gather(stopped, working, return_exceptions=True)

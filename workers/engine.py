@@ -101,7 +101,7 @@ class Engine:
         """Takes the runs of `queues` until `stop`, whatever happens to PostgreSQL meanwhile, and
         hands back then what still runs."""
         connection = self._database.lone_connection("perpcache-engine")
-        driver = OnLoneConnection(connection, self._settings.channel, LEASE_S)
+        driver = OnLoneConnection(connection, self._settings.channel, LEASE_S, stop)
         self._driver = driver
         over = asyncio.Event()
         keep = asyncio.create_task(connection.keep(over), name="engine-connection")
@@ -184,7 +184,10 @@ class Engine:
         finally:
             for wait in waits:
                 wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            # A manager takes several cancellations for itself where PostgreSQL does not answer.
+            ended, _ = await asyncio.wait(waits, timeout=_END_S if stop.is_set() else None)
+            for wait in ended:
+                _ = wait.cancelled() or wait.exception()  # seen: the first one is raised
 
     async def _run_manager(self, manager: QueueManager) -> None:
         await manager.run(

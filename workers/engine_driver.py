@@ -94,7 +94,8 @@ class OnPool(EngineDriver):
 
 
 class OnLoneConnection(EngineDriver):
-    """Statements on the host's own connection, which wait for the next one when it was lost.
+    """Statements on the host's own connection, which wait for the next one when it was lost, unless
+    the host is to stop: what a manager has left to write would keep it from ending.
 
     `broken` gets the error of a statement that PostgreSQL refuses for another reason, such as
     tables that are not there.
@@ -102,10 +103,13 @@ class OnLoneConnection(EngineDriver):
 
     broken: "asyncio.Future[Exception]"
 
-    def __init__(self, connection: LoneConnection, channel: str, lease_s: float) -> None:
+    def __init__(
+        self, connection: LoneConnection, channel: str, lease_s: float, stop: asyncio.Event
+    ) -> None:
         """`lease_s`: within which each host gives a sign of life, once there is a connection."""
         super().__init__()
         self._connection = connection
+        self._stop = stop
         self.search_path = connection.search_path
         self._channel = channel
         self._lease_s = lease_s
@@ -125,6 +129,8 @@ class OnLoneConnection(EngineDriver):
             try:
                 return await self._connection.call(work)
             except DatabaseUnavailable:
+                if self._stop.is_set():
+                    raise
                 if self._away_since_s is None:
                     self._away_since_s = time.monotonic()
                 await self._connection.wait_until_open(_TRY_AGAIN_S)

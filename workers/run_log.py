@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -23,7 +23,7 @@ from database import DatabaseUnavailable
 from logging_setup import OutageLog, cleaned_fields, cleaned_lines
 from stores.cold.workers.log import ExecutionLog, NewLine
 from texts.foreign import cut
-from timing.backoff import stop_or
+from timing.backoff import stop_or, within_after
 from timing.clock import now_ms
 
 EVERY_S: Final = 0.2
@@ -130,11 +130,9 @@ class RunLog:
         """
         with self.taking():
             while not stop.is_set():
-                written = await self._write_waiting()
+                written = await within_after(stop, _LAST_S, self._write_waiting())
                 await stop_or(stop, self._every_s if written else _AGAIN_S)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_S):
-                await self._write_waiting()
+        await within_after(stop, _LAST_S, self._write_waiting())
         if self._waiting:
             _log.warning("run_log_lost", lines=len(self._waiting))
 
