@@ -12,10 +12,12 @@ from mcp_tools.answers import (
     InterestChanges,
     ListedMarket,
     Markets,
+    Missing,
     Rows,
     SideOfMarket,
+    utc_text,
 )
-from mcp_tools.api_client import ApiClient
+from mcp_tools.api_client import ApiClient, Unanswered
 from mcp_tools.arguments import (
     MOST_MARKETS,
     MOST_ROWS,
@@ -32,12 +34,13 @@ from mcp_tools.arguments import (
 )
 from mcp_tools.rows_of_documents import (
     beside_rows,
-    market_rows,
     positions,
     row_limit,
     rows_of,
     told_of_more,
+    with_missing,
 )
+from mcp_tools.rows_of_record import recorded_rows
 
 _PERIODS_H: Final = {"1h": 1, "4h": 4, "24h": 24}
 _FUNDING: Final = "global_fr"
@@ -61,24 +64,31 @@ class MarketTools:
         answered = await self._api.get(
             "coins", query={"exchange": exchange, "timeframe": str(timeframe)}
         )
-        document = await self._document(timeframe)
         wanted = (search or "").upper()
         found = [each for each in answered.value["coins"] if wanted in each["symbol"]]
         shown = [ListedMarket(**_fields(each, ListedMarket)) for each in found[:limit]]
+        left_out = told_of_more(len(shown), len(found), "markets", "search for a part of a name")
         return Markets(
+            **await self._of_document(timeframe, exchange, wanted, left_out),
             timeframe=answered.value.get("timeframe"),
-            as_of=document.get("as_of"),
-            age_s=document.get("age_s"),
             count=len(found),
             markets=shown,
-            left_out=told_of_more(len(shown), len(found), "markets", "search for a part of a name"),
         )
 
-    async def _document(self, timeframe: Timeframe) -> Mapping[str, Any]:
-        """Time and age of the document whose run computed the statistics; empty without one."""
-        listed = (await self._api.get("cache", query={})).value["documents"]
-        found = (each["document"] for each in listed if each["name"] == str(timeframe))
-        return next(found, None) or {}
+    async def _of_document(
+        self, timeframe: Timeframe, exchange: Exchange | None, wanted: str, left_out: str | None
+    ) -> dict[str, Any]:
+        """Time, age and what is missing of the document whose run computed the statistics."""
+        try:
+            document = await self._api.get(
+                *("cache", str(timeframe)), query={"exchange": exchange, "limit": 1}
+            )
+        except Unanswered as error:
+            if error.status != 404:
+                raise
+            lacks = Missing(exchange=exchange, symbol=None, part="meta", reason=str(error))
+            return with_missing([lacks], left_out)
+        return beside_rows(document, left_out=left_out, only=wanted)
 
     async def candles(
         self,
@@ -95,7 +105,7 @@ class MarketTools:
             *("cache", str(timeframe)),
             query={"symbol": ",".join(symbols), "exchange": exchange, "limit": rows},
         )
-        return rows_of(answered, left_out)
+        return rows_of(answered, symbols, left_out)
 
     async def funding(
         self, symbols: Symbols, exchange: OneExchange = None, limit: RowCount = 20
@@ -107,7 +117,7 @@ class MarketTools:
             *("cache", _FUNDING),
             query={"symbol": ",".join(symbols), "exchange": exchange, "limit": rows},
         )
-        return rows_of(answered, left_out)
+        return rows_of(answered, symbols, left_out)
 
     async def open_interest_changes(
         self, period: Period = "24h", exchange: OneExchange = None, limit: MarketCount = 20
@@ -128,14 +138,14 @@ class MarketTools:
             else:
                 changes.append(change)
         changes.sort(key=lambda each: abs(each.change), reverse=True)
+        left_out = told_of_more(
+            min(limit, len(changes)), len(changes), "markets", "ask for one exchange"
+        )
         return InterestChanges(
-            **beside_rows(answered),
+            **beside_rows(answered, left_out=left_out),
             period=period,
             changes=changes[:limit],
             without=without,
-            left_out=told_of_more(
-                min(limit, len(changes)), len(changes), "markets", "ask for one exchange"
-            ),
         )
 
     async def compare(
@@ -160,13 +170,13 @@ class MarketTools:
                 sides.setdefault(told["open_time"], []).append(side)
         newest = sorted(sides)[-rows:]
         return Comparison(
-            **beside_rows(answered),
+            **beside_rows(answered, left_out=left_out, asked=[symbol]),
             timeframe=str(timeframe),
             symbol=symbol.upper(),
-            left_out=left_out,
             candles=[
                 ComparedCandle(
                     open_time=open_time,
+                    open_utc=utc_text(open_time),
                     closed=open_time <= last_closed,
                     sides=sides[open_time],
                     close_spread=_spread(sides[open_time]),
@@ -186,7 +196,8 @@ class MarketTools:
         limit: RowCount = 100,
     ) -> Rows:
         """Closed candles of one market from the record, the earliest first. With `as_of` as they
-        were known at that time, without what was corrected or collected later."""
+        were known at that time, without what was corrected or collected later. Runs of candles
+        that the record lacks are in `missing`."""
         answered = await self._api.get(
             *("api", "historical", "candles", str(exchange), symbol),
             query={
@@ -194,20 +205,9 @@ class MarketTools:
                 **{"from": start, "to": end, "as_of": as_of},
                 "limit": limit,
             },
+            asked_as={"from": "start", "to": "end"},
         )
-        page = answered.value
-        rows = Rows(
-            as_of=page.get("as_of"),
-            age_s=answered.age_s,
-            timeframe=page.get("timeframe"),
-            columns=page["columns"],
-            markets=[market_rows(market) for market in page["markets"]],
-        )
-        if page.get("next") is not None:
-            last = max((each.rows[-1][0] or 0 for each in rows.markets if each.rows), default=0)
-            after = int(last) + timeframe.interval_ms
-            rows.left_out = f"later rows: ask again with start={after}"
-        return rows
+        return recorded_rows(answered, exchange, symbol.upper(), timeframe)
 
 
 def _sides(exchange: Exchange | None) -> int:
@@ -230,6 +230,7 @@ def _change(
         time=newest,
         open_interest=known[newest],
         before=before,
+        time_utc=utc_text(newest),
         change=known[newest] / before - 1,
     )
 

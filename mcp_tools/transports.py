@@ -17,7 +17,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
 PATH: Final = "/mcp"
-_LARGEST_BODY: Final = 64 * 1024
+_LARGEST_BODY: Final = 2 * 1024 * 1024  # so that long arguments are refused in words
 _SCHEMES: Final = ("http", "https")
 _END_S: Final = 3
 

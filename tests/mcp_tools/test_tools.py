@@ -1,6 +1,8 @@
 """What the tools answer of a running service over the simulator, over stdio and HTTP."""
 
+import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +10,7 @@ import orjson
 import pytest
 from mcp.client.client import Client
 
+from mcp_tools.answers import utc_text
 from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator, StartSimulator
@@ -41,7 +44,40 @@ WRONG: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("news", {"limit": 0}, "greater than or equal to 1"),
     ("history", asked(symbol="x" * 80), "pattern"),
     ("history", asked(start="now"), "pattern"),
-    ("history", asked(start="2026-99-99"), "422"),
+    ("history", asked(start="2026-99-99"), "start: must be UTC milliseconds or ISO 8601"),
+    ("history", asked(end="2020-01-01"), "end: must not be before `start`"),
+    ("history", asked(as_of="2900-01-01"), "as_of: 2900-01-01T00:00Z is to come"),
+    ("history", asked(start="2900-01-01"), "start: 2900-01-01T00:00Z is to come"),
+    (
+        "candles",
+        BTC | {"rows": 5},
+        'no argument "rows": it has symbols, timeframe, exchange, limit',
+    ),
+    ("freshness", {"of": "1h"}, 'no argument "of": it has none'),
+    (
+        "markets",
+        {"limit": True},
+        "limit: must not be true (limit: So many markets at most. 1 to 100",
+    ),
+    ("candles", {"timeframe": "1h"}, "symbols: is required"),
+)
+GOOD: Final[dict[str, dict[str, Any]]] = {
+    "markets": {"limit": 1, "timeframe": "1h"},
+    "candles": BTC | {"limit": 1},
+    "funding": {"symbols": ["BTCUSDT"], "limit": 1},
+    "open_interest_changes": {"limit": 1},
+    "compare": {"symbol": "BTCUSDT", "limit": 1},
+    "prices": {},
+    "news": {"limit": 1},
+    "freshness": {},
+    "history": asked(limit=1),
+}
+LONG: Final = "x" * 1_000_000
+HOSTILE: Final[tuple[Any, ...]] = (
+    *(10**400, -(10**30), float("nan"), -1, 0, 1.5, True, None),
+    *("", " ", LONG, "\U0001d54f" * 50, "\u202eevil", "a\0b", "a\nb", "'; DROP TABLE candles;--"),
+    *([], {}, [[[]]], {"a": 1}, [LONG], ["x"] * 100_000),
+    *("9999-12-31T23:59:59Z", "0001-01-01", "99999999999999", "2026-12-01T00:00+99:00"),
 )
 
 
@@ -59,12 +95,14 @@ async def test_every_tool_tells_what_the_service_knows(
     url = ("--url", service.address)
     async with http_server(tmp_path, *url) as address, on_http(address) as client:
         await _markets_and_candles(client, exchanges, service)
+        await _hostile_arguments(client)
     async with on_stdio(tmp_path, *url) as client:
         await _markets_and_candles(client, exchanges, service)
         await _interest(client, service)
         await _service(client)
         await _record(client, service)
         await _wrong_arguments(client, str(tmp_path))
+        await _hostile_arguments(client)
 
 
 async def _markets_and_candles(client: Client, exchanges: Simulator, service: Service) -> None:
@@ -77,6 +115,8 @@ async def _markets_and_candles(client: Client, exchanges: Simulator, service: Se
     assert listed["age_s"] >= 0
     found = await call(client, "markets", search="btc")
     assert found["as_of"] is None  # of the 4h candles, which nobody has collected
+    [lacks] = found["missing"]
+    assert "nothing collected yet" in lacks["reason"]
     assert {each["symbol"] for each in found["markets"]} == {"BTCUSDT"}
 
     candles = await call(client, "candles", symbols=["BTCUSDT"], timeframe="1h", limit=5)
@@ -139,7 +179,8 @@ async def _service(client: Client) -> None:
     assert all(each["provider"] and each["age_s"] >= 0 for each in prices["prices"])
     news = await call(client, "news", limit=3)
     assert len(news["news"]) == 3
-    assert news["age_s"] == max(each["age_s"] for each in news["news"])
+    assert news["age_s"] == pytest.approx(time.time() - news["as_of"] / 1000, abs=10)
+    assert news["as_of"] is not None
     fresh = await call(client, "freshness")
     assert fresh["status"] in ("ready", "degraded")
     [document] = [each for each in fresh["documents"] if each["name"] == "1h"]
@@ -156,8 +197,20 @@ async def _record(client: Client, service: Service) -> None:
     places = [page["columns"].index(name) for name in document["columns"]]
     assert [[row[place] for place in places] for row in page["markets"][0]["rows"]] == rows[-8:-5]
     assert page["left_out"] == f"later rows: ask again with start={rows[-5][0]}"
+    assert page["age_s"] == pytest.approx(time.time() - page["as_of"] / 1000, abs=10)
+    assert page["missing"] == []
+    assert page["markets"][0]["first_utc"] == utc_text(rows[-8][0])
     before = await call(client, "history", **asked(start=start, as_of="2020-01-01T00:00Z"))
     assert [each["rows"] for each in before["markets"]] in ([], [[]])
+    [lacks] = before["missing"]
+    assert "nothing was known of it at that time" in lacks["reason"]
+    assert before["age_s"] > 0
+    earlier = await call(client, "history", **asked(start=str(rows[0][0] - 72 * HOUR_MS), limit=1))
+    [lacks] = earlier["missing"]
+    first = earlier["markets"][0]["rows"][0][0]
+    assert lacks["reason"].startswith(
+        f"from {utc_text(rows[0][0] - 72 * HOUR_MS)} to {utc_text(first - HOUR_MS)}: "
+    )
 
 
 async def _is_recorded(service: Service) -> bool:
@@ -176,6 +229,67 @@ async def _wrong_arguments(client: Client, folder: str) -> None:
         assert says in text, (tool, arguments, text)
         assert "Traceback" not in text
         assert folder not in text
+        assert len(text) < 500
+
+
+async def _hostile_arguments(client: Client) -> None:
+    """Every argument of every tool: an answer, or an error in a few words."""
+    for tool in (await client.list_tools()).tools:
+        named = tool.input_schema["properties"]
+        for name, given in product([*named, "x\n\u202e"], HOSTILE):
+            result = await client.call_tool(tool.name, GOOD[tool.name] | {name: given})
+            [content] = result.content
+            text = getattr(content, "text", "")
+            if result.is_error:
+                assert text.isascii() or given == "\u0130", (tool.name, name, text)
+                assert len(text) < 500, (tool.name, name, text)
+                assert "Error executing" not in text and "another form" not in text
+                assert name in named or f"it has {', '.join(named)}" in text or not named
+            else:
+                assert name in named
+                assert orjson.loads(text) == result.structured_content
+                assert result.structured_content["age_s"] is not None, (tool.name, name, given)
+
+
+async def test_what_is_missing_is_told_and_counted(
+    start_simulator: StartSimulator,
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    tmp_path: Path,
+) -> None:
+    exchanges = start_simulator(binance=25, bybit=2)
+    exchanges.post("/sim/faults", {"kind": "geo", "exchange": "bybit"})
+    open_interest = {"exchange": "binance", "endpoint": "open_interest"}
+    exchanges.post("/sim/faults", {"kind": "status", "status": 404, **open_interest})
+    service = await start_service(**service_settings(exchanges))
+    await service.funding_ready()
+    await service.collect("1h")
+    async with on_stdio(tmp_path, "--url", service.address) as client:
+        told = await call(client, "open_interest_changes")
+        document = await service.get("/cache/1h")
+        more = len(document["missing"]) - 20
+        assert more > 0
+        assert ("bybit", None, "listing") in map(_place, document["missing"])
+        assert [_place(each) for each in told["missing"]] == [
+            _place(each) for each in document["missing"][:20]
+        ]
+        assert told["left_out"] == f"{more} are missing, too: ask for one exchange or fewer markets"
+        of_bybit = await call(client, "open_interest_changes", exchange="bybit")
+        assert ("bybit", None, "listing") in map(_place, of_bybit["missing"])
+
+        markets = await call(client, "markets", timeframe="1h", search="btc")
+        assert {each["symbol"] for each in markets["missing"]} == {"BTCUSDT", None}
+
+        candles = await call(
+            client, "candles", symbols=["BTCUSDT", "nosuchusdt"], timeframe="1h", limit=2
+        )
+        lacks = {(each["symbol"], each["part"]) for each in candles["missing"]}
+        assert lacks >= {("BTCUSDT", "open_interest"), ("NOSUCHUSDT", "market")}
+        assert [market["symbol"] for market in candles["markets"]] == ["BTCUSDT"]
+
+
+def _place(missing: dict[str, Any]) -> tuple[Any, ...]:
+    return missing["exchange"], missing["symbol"], missing["part"]
 
 
 async def test_tools_have_the_schemas_that_were_published(tmp_path: Path) -> None:
