@@ -13,15 +13,16 @@ from notify.texts import Text
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """Sends, or checks the addresses alone; 1 if a service did not take its message. Raises
-    SettingsError without NOTIFY_URLS, and for addresses that apprise does not know."""
+    """Checks the addresses and sends, or checks them alone; 1 if a service did not take its
+    message. Raises SettingsError without NOTIFY_URLS, and for addresses that apprise does not
+    know: nothing is sent then."""
     destinations = destinations_of(settings)
     if not destinations:
         raise SettingsError(
             ["NOTIFY_URLS: is not set, so nobody is told of problems (docs/notifications.md)"]
         )
+    check(destinations)
     if arguments.check:
-        check(destinations)
         say(f"apprise knows all {len(destinations)} of NOTIFY_URLS; nothing was sent")
         return EXIT_COMPLETE
     return await cancelled_by(stop, _send(destinations, writer_of(settings).test_text()))

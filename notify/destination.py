@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -164,9 +165,7 @@ class Destination:
         with _LOADING:
             added = service.add(self._url)
         if not added:
-            raise WrongUrl(
-                "apprise does not know such an address: see docs/notifications.md for its form"
-            )
+            raise WrongUrl(_why_wrong(self._url))
         for plugin in service:
             # Apprise waits 4 s. A slower service has the message all the same, and would get it
             # with each attempt.
@@ -179,6 +178,23 @@ class Destination:
         whole = Redactor([*secrets, *words_of_notify_url(self._url)])
         parts = Redactor(secrets[2:], parts=True)  # but for the address, whose server may be told
         return foreign_text(parts.clean(whole.clean(said[:2000])), _LONGEST_REASON)
+
+
+def _why_wrong(url: str) -> str:
+    """Why apprise takes no such address: its scheme is of no service, or what follows has another
+    form than the service's addresses have."""
+    import apprise
+
+    scheme = url.partition("://")[0].lower()
+    forms: dict[str, str] = {}
+    for service in apprise.Apprise().details()["schemas"]:
+        for each in (*(service["protocols"] or ()), *(service["secure_protocols"] or ())):
+            forms[each] = service["details"]["templates"][0].replace("{schema}", each)
+    if scheme in forms:
+        return f"apprise takes {forms[scheme]} and the like: see docs/notifications.md"
+    near = [f"{each}://" for each in get_close_matches(scheme, forms, 3)]
+    hint = f"did you mean {', '.join(near)}?" if near else "see docs/notifications.md"
+    return f"apprise has no service with this scheme: {hint}"
 
 
 def _settle(end: "asyncio.Future[str | None]", why: str | None) -> None:

@@ -16,11 +16,11 @@ from addresses.proxy import Proxy
 from logging_setup import OutageLog
 from texts.foreign import cut
 from texts.hidden_addresses import without_addresses
-from timing.backoff import stop_or, stop_or_done
+from timing.backoff import stop_or, stop_or_done, within
 
 DEADLINE_S: Final = 10.0  # for one request
 EVERY_S: Final = 12.0
-LAST_S: Final = 0.5  # for what waits when the process stops
+LAST_S: Final = 0.5  # for what is being sent and what waits when the process stops
 _LONGEST: Final = 2000  # characters of a body
 _NOT_POST: Final = frozenset((404, 405))  # of services that want a GET
 
@@ -40,7 +40,7 @@ class Heartbeat:
         every_s: float = EVERY_S,
         last_s: float = LAST_S,
     ) -> None:
-        """`last_s`: how long the end of `run` may take, for what waits then."""
+        """`last_s`: how long the end of `run` may take, for what is being sent and what waits."""
         self._url = url
         self._last_s = last_s
         self._proxy = proxy
@@ -66,15 +66,25 @@ class Heartbeat:
         if proxy is not None and proxy.is_socks:
             connector = socks_connector(proxy, limit=1, keepalive_timeout=15)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
+            sending: asyncio.Task[None] | None = None
             while not await stop_or_done(stop, self._come.wait()):
-                await stop_or_done(stop, self._send_one(http))
+                sending = asyncio.create_task(self._send_one(http), name="heartbeat")
+                await stop_or_done(stop, asyncio.wait([sending]))
                 await stop_or(stop, self._every_s)
-            try:
-                async with asyncio.timeout(self._last_s):
-                    while self._waiting:
-                        await self._send_one(http)
-            except TimeoutError:
-                pass
+            await within(self._last_s, self._send_all(http, sending))
+
+    async def _send_all(
+        self, http: aiohttp.ClientSession, sending: asyncio.Task[None] | None
+    ) -> None:
+        """Waits for what is being sent, and sends what waits."""
+        try:
+            if sending is not None:
+                await sending
+            while self._waiting:
+                await self._send_one(http)
+        finally:
+            if sending is not None:
+                sending.cancel()
 
     async def _send_one(self, http: aiohttp.ClientSession) -> None:
         """Sends the oldest that waits."""

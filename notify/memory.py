@@ -1,10 +1,14 @@
-"""The watcher's record of problems: in memory, and in the hot store for the next holder."""
+"""The watcher's record of problems: in memory, and in the hot store for the next holder.
+
+Holders may be of two releases. What one of a later release has written of problems that this one
+does not know is neither told nor removed: it is for the next holder that knows them.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from notify.decisions import of_store_away
-from notify.record import Known, Record, decode_known, encode_known
+from notify.record import Known, Record, decode_known, encode_known, is_of_others
 from status.seen import read_seen, write_seen
 from stores.hot.leases import Lease
 from stores.hot.store import HotStore
@@ -12,8 +16,8 @@ from stores.hot.store import HotStore
 
 @dataclass(slots=True)
 class Memory:
-    """`record`: what this process knows; `stored`: what the hot store is known to hold, by id;
-    `token`: of the lease under which that was read."""
+    """`record`: what this process knows; `stored`: what the hot store is known to hold of it, by
+    id; `token`: of the lease under which that was read."""
 
     store: HotStore
     record: Record = field(default_factory=dict)
@@ -27,23 +31,27 @@ class Memory:
     async def load(self, lease: Lease) -> None:
         """Reads what the holder before has left. Raises StoreUnavailable.
 
-        Nobody held the lease since we did: ours is newer. Its tokens begin anew: the store has lost
-        its data, and what we know is added to it. Else another has told what we do not know of, and
-        only of the store that was away from here nobody else knows.
+        Nobody held the lease since we did, or it is the same one: ours is newer. Its tokens begin
+        anew: the store has lost its data, and what we know is added to it. Else another has told
+        what we do not know of, and only of the store that was away from here nobody else knows.
         """
         found = await read_seen(self.store)
         decoded = {id_: decode_known(value) for id_, value in found.items()}
         stored: Record = {id_: known for id_, known in decoded.items() if known is not None}
         if self.token is None:
             record = stored
-        elif lease.token == self.token + 1:
+        elif lease.token in (self.token, self.token + 1):
             record = self.record
-        elif lease.token <= self.token:
+        elif lease.token < self.token:
             record = {**self.record, **stored}
         else:
             record = {**of_store_away(self.record), **stored}
         self.record = record
-        self.stored = {id_: value.decode(errors="replace") for id_, value in found.items()}
+        self.stored = {
+            id_: value.decode(errors="replace")
+            for id_, value in found.items()
+            if id_ in stored or not is_of_others(value)
+        }
         self.token = lease.token
 
     async def save(self, lease: Lease) -> None:

@@ -77,5 +77,14 @@ def decode_known(text: bytes) -> Known | None:
         return None
 
 
+def is_of_others(text: bytes) -> bool:
+    """Whether this is what another release has written of a problem, not something else."""
+    try:
+        found: Any = orjson.loads(text)
+        return isinstance(found["kind"], str) and isinstance(found["first_ms"], int)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
 def _moment(value: object) -> int | None:
     return None if value is None else int(str(value))

@@ -27,7 +27,7 @@ from notify.outbox import Outbox
 from notify.rules import MINUTE_S, Rules
 from notify.texts import Writer
 from status.problem import Problem, ProblemKind
-from stores.hot.leases import Lease, LeaseLost, try_acquire
+from stores.hot.leases import Lease, LeaseLost, new_nonce, try_acquire
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.backoff import Backoff, stop_or
 from timing.clock import Clock, SystemClock
@@ -72,6 +72,7 @@ class Watcher:
         self._holder = holder
         self._clock = clock or SystemClock()
         self._ttl_s = ttl_s or TTL_S[store.kind]
+        self._nonce = new_nonce()
         self._lease: Lease | None = None
         self._memory = Memory(store)
         self._saving = asyncio.Lock()
@@ -136,7 +137,10 @@ class Watcher:
         try:
             if not self.holds_lease:
                 self._lease = await try_acquire(
-                    self._store, NAME, holder=self._holder, ttl_s=self._ttl_s
+                    *(self._store, NAME),
+                    holder=self._holder,
+                    ttl_s=self._ttl_s,
+                    nonce=self._nonce,
                 )
             if self._lease is not None:
                 await self._memory.load(self._lease)

@@ -38,13 +38,19 @@ _HELD: Final = elements(text_or_null, whole_number(-2))
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-# acquire(lock, counter; nonce and holder, ttl, longest ttl): takes the lock if it is free.
+# acquire(lock, counter; nonce and holder, ttl, longest ttl): takes the lock if it is free, or holds
+# this nonce and holder already.
 # A counter that cannot be counted up starts again at 1; Lua writes a token below 10^14 in digits.
 # Returns {1, value, token} when taken, {0, the current holder's value, 0} when not; -1 in place of
 # the last 0 if the lock would not have expired.
 _ACQUIRE: Final = """
 local held = redis.pcall('GET', KEYS[1])
 if type(held) == 'string' then
+  local own, rest = string.match(held, '^(%d+) (.*)$')
+  if rest == ARGV[1] then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    return {1, held, tonumber(own)}
+  end
   local ttl = redis.call('PTTL', KEYS[1])
   if ttl ~= -1 and ttl <= tonumber(ARGV[3]) then return {0, held, 0} end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -228,6 +234,11 @@ def lock_key(name: str) -> str:
     return f"lock:{name}"
 
 
+def new_nonce() -> str:
+    """What tells the attempts of one process from those of others."""
+    return secrets.token_hex(6)
+
+
 async def try_acquire(
     store: HotStore,
     name: str,
@@ -235,13 +246,15 @@ async def try_acquire(
     holder: str,
     ttl_s: float,
     clock: Callable[[], float] = _boot_clock,
+    nonce: str | None = None,
 ) -> Lease | None:
     """Takes the lease; None while another process holds it. `holder` describes us to others.
 
-    Raises StoreUnavailable. If the store granted the lease but its reply was lost, the lease
-    stays blocked until it expires.
+    Raises StoreUnavailable. If the store granted the lease but its reply was lost, as by a store
+    that froze, the lease stays blocked until it expires; but for who asks again with the same
+    `nonce`, of `new_nonce`, which is only for who holds no such lease any more.
     """
-    nonce_and_holder = f"{secrets.token_hex(6)} {_one_line(holder)}"
+    nonce_and_holder = f"{nonce or new_nonce()} {_one_line(holder)}"
     asked_at = clock()
     key = lock_key(name)
     try:

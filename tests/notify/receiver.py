@@ -10,7 +10,8 @@ from aiohttp import web
 
 class Receiver:
     """`taken`: the JSON bodies that it answered with 200, in order. `asked`: method and path of all
-    requests, `texts` their bodies. It answers with `status`; not at all while `hangs` is set."""
+    requests, `texts` their bodies; `answered` counts those whose client stayed. It answers with
+    `status`; not at all while `hangs` is set."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -20,6 +21,7 @@ class Receiver:
         self.texts: list[str] = []
         self.asked: list[tuple[str, str]] = []
         self.told = ""  # what it answers
+        self.answered = 0
         self._changed = asyncio.Condition()
         self._released = asyncio.Event()
 
@@ -46,6 +48,7 @@ class Receiver:
             self._changed.notify_all()
         if self.hangs:
             await self._released.wait()
+        self.answered += request.transport is not None
         if self.status == 200 and request.content_type == "application/json":
             async with self._changed:
                 self.taken.append(await request.json())

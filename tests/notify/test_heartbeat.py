@@ -104,6 +104,15 @@ async def test_a_command_that_ends_tells_its_job_first(receiver: Receiver) -> No
     assert len(receiver.asked) == 2
 
 
+async def test_what_is_being_sent_at_the_end_arrives(receiver: Receiver) -> None:
+    receiver.hangs = True
+    async with running(url_of(receiver), last_s=20) as heartbeat:
+        heartbeat.ended("collect:4h", 1, "failed", None)
+        await receiver.until(1, asked=True)
+        asyncio.get_running_loop().call_later(0.2, receiver.release)  # after it is stopped
+    assert (receiver.texts, receiver.answered) == (["collect:4h (run 1): failed"], 1)
+
+
 async def test_the_end_waits_for_no_address_that_hangs(receiver: Receiver) -> None:
     receiver.hangs = True
     async with running(url_of(receiver), last_s=0.1) as heartbeat:

@@ -31,8 +31,26 @@ async def test_an_address_that_apprise_does_not_know_stops_the_start(
     async with asyncio.timeout(60):
         assert await service.process.wait() == 78
     lines = "\n".join(service.lines)
-    assert lines.startswith("perpcache: NOTIFY_URLS: slack://… (2nd of NOTIFY_URLS): apprise does")
+    assert lines.startswith("perpcache: NOTIFY_URLS: slack://… (2nd of NOTIFY_URLS): apprise takes")
     assert TOKEN not in lines
+
+
+async def test_notify_test_says_what_is_wrong_with_an_address(
+    start_service: StartService, receiver: Receiver
+) -> None:
+    urls = f"{receiver.url} tgran://{TOKEN}/me slack://{TOKEN} qqqqqq://me:{PASSWORD}@{TOKEN}"
+    service = await start_service("notify-test", wait=False, NOTIFY_URLS=urls)
+    async with asyncio.timeout(60):
+        assert await service.process.wait() == 78
+    assert [line.partition("NOTIFY_URLS: ")[2] for line in service.lines] == [
+        "tgran://… (2nd of NOTIFY_URLS): apprise has no service with this scheme: did you mean"
+        " tgram://?",
+        "slack://… (3rd of NOTIFY_URLS): apprise takes slack://{token_a}/{token_b}/{token_c} and"
+        " the like: see docs/notifications.md",
+        "qqqqqq://… (4th of NOTIFY_URLS): apprise has no service with this scheme: see"
+        " docs/notifications.md",
+    ]
+    assert receiver.asked == []
 
 
 async def test_notify_test_tells_no_secret_of_what_repeats_them(

@@ -318,3 +318,46 @@ async def test_what_it_costs_on_upstash(hosts: Hosts, upstash: UpstashEndpoint) 
     # The lease is renewed every third of its time; others try to take it.
     a_minute = 60 / (TTL_S["upstash"] / 3) + 60 / LOOKS_EVERY_S["upstash"]
     assert a_minute < 2 and TRIES_EVERY_S["upstash"] == 300
+
+
+async def test_what_a_later_release_has_written_is_kept_for_it(
+    hosts: Hosts, open_store: OpenStore
+) -> None:
+    store = open_store()
+    later = b'{"first_ms":1795000000000,"kind":"moon_away","subject":"","begun_ms":1795000000000}'
+    lua = "return redis.call('HSET', KEYS[1], 'moon_away:', ARGV[1], 'damaged', 'theirs')"
+    await store.execute("EVAL", lua, 1, "problems", later)
+    hosts.problems = [BANNED]
+    watcher = hosts.watcher(store)
+    async with ended(watcher):
+        await hosts.look(watcher)
+        assert set(await read_seen(store)) == {BANNED.id, "moon_away:"}
+        hosts.problems = []
+        await hosts.look(watcher)
+        await hosts.look(watcher, 60)
+    assert await read_seen(store) == {"moon_away:": later}
+    assert [title.partition(":")[0] for title in hosts.receiver.titles] == [
+        "[critical] live-1",
+        "[over] live-1",
+    ]
+
+
+async def test_a_store_that_froze_is_watched_at_once_when_it_is_back(
+    hosts: Hosts, own_valkey: Callable[..., OwnValkey]
+) -> None:
+    server = own_valkey()
+    store = open_hot_store(load_settings(redis_url=server.url), client_name="test")
+    hosts.problems = [BANNED]
+    watcher = hosts.watcher(store, ttl_s=60.0)
+    async with contextlib.aclosing(store), ended(watcher):
+        server.pause()
+        await hosts.look(watcher)  # the store reads this attempt when it is back
+        assert not watcher.holds_lease
+        server.resume()
+
+        async def watches() -> bool:
+            await hosts.look(watcher)
+            return watcher.holds_lease
+
+        await until(watches, 20)
+    assert len(hosts.receiver.taken) == 1

@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from stores.hot.leases import Lease, LeaseLost, current_holder, retry_under_lease, try_acquire
+from stores.hot.leases import (
+    Lease,
+    LeaseLost,
+    current_holder,
+    new_nonce,
+    retry_under_lease,
+    try_acquire,
+)
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
@@ -92,6 +99,22 @@ async def test_it_renews_itself(store: HotStore, leases: list[Lease]) -> None:
     lease.check()
     held = await current_holder(store, "worker")
     assert held is not None and held.token == lease.token
+
+
+async def test_an_attempt_whose_reply_was_lost_is_found_again(
+    store: HotStore, leases: list[Lease]
+) -> None:
+    nonce = new_nonce()
+    lost = await acquired(store, leases, nonce=nonce, ttl_s=60)  # as if nobody had heard of it
+    assert await try_acquire(store, "worker", holder="another", ttl_s=30) is None
+    other = await try_acquire(store, "worker", holder="another", ttl_s=30, nonce=nonce)
+    assert other is None  # the nonce alone is not enough
+    found = await acquired(store, leases, nonce=nonce, ttl_s=30)
+    assert found.value == lost.value
+    held = await current_holder(store, "worker")
+    assert held is not None and 29_000 < held.ttl_ms <= 30_000
+    await found.release()
+    assert await current_holder(store, "worker") is None
 
 
 async def test_releasing_twice_or_late_harms_nobody(store: HotStore, leases: list[Lease]) -> None:
