@@ -16,7 +16,7 @@ from notify.texts import Writer
 from notify.watcher import LOOKS_EVERY_S, TRIES_EVERY_S, TTL_S, Watcher
 from status.problem import Problem
 from status.seen import read_of_seen, read_seen
-from stores.hot.leases import current_holder
+from stores.hot.leases import current_holder, try_acquire
 from stores.hot.opening import open_hot_store
 from stores.hot.read import read
 from stores.hot.store import HotStore
@@ -350,6 +350,9 @@ async def test_a_store_that_froze_is_watched_at_once_when_it_is_back(
     hosts.problems = [BANNED]
     watcher = hosts.watcher(store, ttl_s=60.0)
     async with contextlib.aclosing(store), ended(watcher):
+        other = await try_acquire(store, "other", holder="test", ttl_s=60)
+        assert other is not None  # the store is connected to, and knows the script
+        await other.release()
         server.pause()
         await hosts.look(watcher)  # the store reads this attempt when it is back
         assert not watcher.holds_lease
