@@ -6,6 +6,7 @@ meant. Nothing of a request is logged, and nothing but the parameters of a liste
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -21,6 +22,7 @@ from api.answers import (
     Scope,
     Send,
     send_answer,
+    sent_at_once,
 )
 from api.bytes_in_flight import NOT_COUNTED, BytesInFlight, TooManyBytes
 from api.cors import Cors, origin_of
@@ -45,8 +47,8 @@ from facade.venue import FacadeVenue
 from metrics.api import ApiMetrics
 from metrics.facade import UNKNOWN, FacadeMetrics
 
-_JSON: Final = "application/json;charset=UTF-8"
-_NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+_JSON: Final = b"application/json;charset=UTF-8"
+_ALWAYS: Final[tuple[Header, ...]] = (NOSNIFF, CSP, (b"cache-control", b"no-store"))
 # The cache of parsed questions: its entries, and the bytes of the longest one.
 _MOST_PARSED: Final = 4096
 _LONGEST_PARSED: Final = 512
@@ -86,13 +88,13 @@ class FacadeEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         began = time.perf_counter()
-        question = self._parsed.get((scope["raw_path"], scope["query_string"]))
+        question = self._parsed.get((scope["raw_path"], scope["query_string"]))  # as most are
         found = (question.facade, question.path) if question is not None else found_path(path)
         assert found is not None, path  # noqa: S101 - see Middleware
         facade, listed = found
         label = listed.path if listed is not None else UNKNOWN
         try:
-            answer, outcome = await self._answer(scope, facade, path)
+            answer, outcome = await self._answer(scope, facade, path, question)
         except Refused as refused:
             answer, outcome = _error(facade, refused.status, str(refused)), "refused"
         except Failed as failed:
@@ -110,30 +112,40 @@ class FacadeEndpoint:
         route = self._routes[facade.exchange]
         self._metrics.answered(scope["method"], route, answer.status, took_s)
         answer = self._with_cors(answer, scope)
-        await send_answer(scope, send, answer, piece_deadline_s=self._piece_deadline_s)
+        if not sent_at_once(scope, answer):
+            await send_answer(scope, send, answer, piece_deadline_s=self._piece_deadline_s)
 
-    async def _answer(self, scope: Scope, facade: FacadeVenue, path: str) -> tuple[Answer, str]:
+    async def _answer(
+        self, scope: Scope, facade: FacadeVenue, path: str, question: Question | None
+    ) -> tuple[Answer, str]:
+        """`question`: if the request was read before."""
         if self._cors.is_preflight(scope):
             return self._cors.preflight(scope), "refused"
         spared = AUTHORIZATION if self._tokens.guard_reading else b""
         check_headers(scope["headers"], spared=spared)
-        question = self._question(scope, facade, path)
+        if question is None:
+            question = self._read(scope, facade, path)
+        if scope["method"] not in READING:
+            raise Refused(405, "only GET is answered here")
         if spared and not self._tokens.may_read(scope):
             raise Refused(401, "send the header Authorization: Bearer <READ_TOKEN>")
         if question.path.answerer is not None:
             time_there = self._answers.time(question.exchange)
-            cached = await self._cached(question, time_there)
+            cached = self._answers.at_once(question, time_there)
+            if cached is None:
+                cached = await self._cached(question, time_there)
             if cached is not None:
                 if not time_there.is_told:
                     self._times.needed(question.exchange)
-                told = b"hit; age=%d" % max(0.0, cached.age_s)
-                return self._told(scope, question, 200, _JSON, cached.body, told), "hit"
+                told = b"hit; age=%d" % cached.age_s
+                return self._told(scope, question, 200, _JSON, cached.parts, told), "hit"
         passed = await self._passing.ask(question, self._in_flight.client(scope))
         given = passed.given
         age_s = time.monotonic() - passed.asked_at if passed.is_kept else 0.0
         how, outcome = (b"hit", "shared") if passed.is_kept else (b"pass", "pass")
         told = b"%b; age=%d" % (how, age_s)
-        answer = self._told(scope, question, given.status, given.content_type, given.body, told)
+        content_type = given.content_type.encode()
+        answer = self._told(scope, question, given.status, content_type, (given.body,), told)
         if given.retry_after_s is not None:
             answer.headers.append((b"retry-after", b"%d" % given.retry_after_s))
         return answer, outcome
@@ -151,21 +163,17 @@ class FacadeEndpoint:
             )
             return None
 
-    def _question(self, scope: Scope, facade: FacadeVenue, path: str) -> Question:
+    def _read(self, scope: Scope, facade: FacadeVenue, path: str) -> Question:
         key: tuple[bytes, bytes] = scope["raw_path"], scope["query_string"]
-        question = self._parsed.get(key)
-        if question is None:
-            _, listed = found_path(path) or (None, None)
-            if listed is None or not key[0].endswith(path.encode()):
-                check_query(key[1])
-                raise Refused(404, "only listed public paths of the exchange are answered here")
-            question = read_question(facade, listed, key[1])
-            if len(key[1]) <= _LONGEST_PARSED:
-                if len(self._parsed) >= _MOST_PARSED:
-                    del self._parsed[next(iter(self._parsed))]
-                self._parsed[key] = question
-        if scope["method"] not in READING:
-            raise Refused(405, "only GET is answered here")
+        _, listed = found_path(path) or (None, None)
+        if listed is None or not key[0].endswith(path.encode()):
+            check_query(key[1])
+            raise Refused(404, "only listed public paths of the exchange are answered here")
+        question = read_question(facade, listed, key[1])
+        if len(key[1]) <= _LONGEST_PARSED:
+            if len(self._parsed) >= _MOST_PARSED:
+                del self._parsed[next(iter(self._parsed))]
+            self._parsed[key] = question
         return question
 
     def _told(
@@ -173,22 +181,23 @@ class FacadeEndpoint:
         scope: Scope,
         question: Question,
         status: int,
-        content_type: str,
-        body: bytes,
+        content_type: bytes,
+        parts: Sequence[bytes],
         how: bytes,
     ) -> Answer:
+        length = sum(map(len, parts))
         headers = [
-            (b"content-type", content_type.encode()),
-            (b"content-length", b"%d" % len(body)),
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % length),
             (b"x-perpcache", how),
-            *(NOSNIFF, CSP, _NO_STORE),
+            *_ALWAYS,
             *self._limits.of(question),
         ]
         holding = None
-        if len(body) > NOT_COUNTED:
+        if length > NOT_COUNTED:
             client = self._in_flight.client(scope)
-            holding = self._in_flight.hold(client, {("facade", id(body)): len(body)})
-        return Answer(status, headers, Body((body,), len(body)), holding)
+            holding = self._in_flight.hold(client, {("facade", id(parts[0])): length})
+        return Answer(status, headers, Body(parts, length), holding)
 
     def _with_cors(self, answer: Answer, scope: Scope) -> Answer:
         if not self._cors.is_on:
@@ -203,9 +212,9 @@ def _error(
     """In the exchange's own form."""
     told, body = facade.error(status, f"Perpcache: {cause}")
     headers: list[Header] = [
-        (b"content-type", _JSON.encode()),
+        (b"content-type", _JSON),
         (b"content-length", b"%d" % len(body)),
-        *(NOSNIFF, CSP, _NO_STORE),
+        *_ALWAYS,
     ]
     if retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % retry_after_s))

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from api.documents.document_cache import CachedDocument, DocumentCache
 from config import Settings
@@ -10,6 +11,11 @@ from facade.cache_answers import CacheAnswers
 from facade.hearing import hearing
 from facade.kept_rows import KeptRows
 from stores.hot.store import HotStore
+
+# For how long a version that was the newest answers without another look at the store. A candle
+# that could still change may be told so much later; one that closes is not told as open: see
+# CacheAnswers.at_once.
+_LATELY_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,10 @@ class FacadeDocument:
 @dataclass(frozen=True, slots=True)
 class FacadeDocuments:
     cache: DocumentCache
+
+    def version_lately(self, name: str) -> Hashable | None:
+        document = self.cache.newest_within(name, _LATELY_S)
+        return None if document is None else document.etag_base
 
     async def newest(self, name: str) -> FacadeDocument | None:
         document = await self.cache.current(name)

@@ -10,10 +10,15 @@ from market.markets import Exchange
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """The body of an answer of status 200; `age_s`: since the exchange was asked."""
+    """An answer of status 200. `parts`: its body, and what ends that, which tells the time at some
+    exchanges; `age_s`: since the exchange was asked."""
 
-    body: bytes
+    parts: tuple[bytes, bytes]
     age_s: float
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.parts)
 
 
 class CachedAnswers(Protocol):
@@ -26,6 +31,10 @@ class CachedAnswers(Protocol):
 
     def time(self, exchange: Exchange) -> KnownTime:
         """As `now_ms`, and how well it is known."""
+        ...
+
+    def at_once(self, question: Question, time: KnownTime) -> CachedAnswer | None:
+        """As `answer`, where that needs no wait; None: it may still be known."""
         ...
 
     async def answer(self, question: Question, time: KnownTime) -> CachedAnswer | None:

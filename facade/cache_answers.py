@@ -60,6 +60,10 @@ class Document(Protocol):
 
 
 class Documents(Protocol):
+    def version_lately(self, name: str) -> Hashable | None:
+        """The version that was the newest a moment ago; None if nobody has looked."""
+        ...
+
     async def newest(self, name: str) -> Document | None:
         """The newest version; None if nothing is published. Raises StoreUnavailable."""
         ...
@@ -93,26 +97,34 @@ class CacheAnswers:
     def time(self, exchange: Exchange) -> KnownTime:
         return self._times.known(exchange)
 
+    def at_once(self, question: Question, time: KnownTime) -> CachedAnswer | None:
+        """Candles that were asked for before, of a version that was the newest a moment ago: still
+        what the exchange shows. A newer one can only have a candle that still changes as it was
+        read later, or a correction."""
+        asked = question.asked
+        name = _NAMES.get(asked.step_ms) if isinstance(asked, CandleQuestion) else None
+        version = None if name is None else self._documents.version_lately(name)
+        made = None if version is None else self._made.kept((question.name, version))
+        return None if made is None else _told(question, made, time)
+
     async def answer(self, question: Question, time: KnownTime) -> CachedAnswer | None:
         venue, exchange, now_ms = question.facade, question.exchange, time.now_ms
         if question.path.answerer == "time":
             told_ms = self._times.told_ms(exchange, _TIME_TOLD_S)
             if told_ms is None:
                 return None
-            return CachedAnswer(venue.time.told(told_ms) + venue.closing(told_ms), 0.0)
+            return CachedAnswer((venue.time.told(told_ms), venue.closing(told_ms)), 0.0)
         try:
             made = await self._of_cache(question, now_ms)
             self._outage.recovered()
         except (StoreUnavailable, UnreadableSeries) as error:
             self._outage.failed(error)
             made = None
-        latest_ms = now_ms + time.behind_ms
-        if made is None or made.body is None or latest_ms >= made.until_ms:
-            made = self._made.kept(question.name)
-        if made is None or made.body is None or latest_ms >= made.until_ms:
-            return None
-        age_s = max(0, now_ms - made.checked_at_ms) / 1000
-        return CachedAnswer(made.body + venue.closing(now_ms), age_s)
+        told = None if made is None else _told(question, made, time)
+        if told is not None:
+            return told
+        passed = self._made.kept(question.name)
+        return None if passed is None else _told(question, passed, time)
 
     def passed(self, question: Question, body: bytes, asked_ms: int) -> None:
         venue, answerer, query = question.facade, question.path.answerer, question.query
@@ -217,6 +229,15 @@ class CacheAnswers:
             return MadeAnswer(body, known.checked_at_ms, until_ms)
 
         return await self._made.get((question.name, document.version, until_ms), make)
+
+
+def _told(question: Question, made: MadeAnswer, time: KnownTime) -> CachedAnswer | None:
+    """None where it may not be the exchange's answer any more."""
+    now_ms = time.now_ms
+    if made.body is None or now_ms + time.behind_ms >= made.until_ms:
+        return None
+    age_s = max(0, now_ms - made.checked_at_ms) / 1000
+    return CachedAnswer((made.body, question.facade.closing(now_ms)), age_s)
 
 
 def _made_candles(

@@ -6,7 +6,8 @@ parts of uvicorn that are used here, and the version for which they were checked
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
 import httptools
@@ -15,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.answers import PACE_EXTENSION, PIECE_BYTES, refusal
+from api.answers import PACE_EXTENSION, PIECE_BYTES, Buffer, Header, refusal
 from api.connections.hosts import authority
 from api.connections.limits import (
     LARGEST_HEAD,
@@ -31,6 +32,11 @@ from metrics.api import OTHER
 
 # The rest of a refused request is read for this long: a reset could discard our answer.
 _LINGER_S: Final = 2.0
+_STATUS_LINES: Final = {
+    each.value: b"HTTP/1.1 %d %b\r\n" % (each.value, each.phrase.encode()) for each in HTTPStatus
+}
+# Header fields that decide how an answer is sent, which is left to uvicorn.
+_OF_SENDING: Final = frozenset((b"connection", b"transfer-encoding"))
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 throttled = ThrottledLog(structlog.get_logger(__name__))
@@ -237,7 +243,7 @@ class ServingProtocol(HttpToolsProtocol):
 
     def when_sent(self, callback: Callable[[], None]) -> None:
         """Calls back when the client has taken all bytes written so far, or is disconnected."""
-        if self._is_lost:
+        if self._is_lost or not self.transport.get_write_buffer_size():
             callback()
             return
         self._on_sent.append(callback)
@@ -262,6 +268,27 @@ class ServingProtocol(HttpToolsProtocol):
         waiting, self._on_sent = self._on_sent, []
         for callback in waiting:
             callback()
+
+    def write_answer(self, status: int, headers: Sequence[Header], parts: Sequence[Buffer]) -> bool:
+        cycle = self._serving
+        if cycle is None or cycle.response_started or cycle.disconnected or not cycle.keep_alive:
+            return False
+        if self.flow.write_paused or self.transport.is_closing() or status not in _STATUS_LINES:
+            return False
+        pieces = [_STATUS_LINES[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            if name in _OF_SENDING:
+                return False
+            pieces += (name, b": ", value, b"\r\n")
+        head = b"".join((*pieces, b"\r\n"))
+        if head.count(b"\n") != len(pieces) // 4 + 2 or head.count(b"\r") != len(pieces) // 4 + 2:
+            return False  # a value would end its line: uvicorn refuses it
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        self.transport.writelines((head, *parts))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     # Streams.
 

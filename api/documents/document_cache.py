@@ -7,6 +7,7 @@ slices of a version have inflated as much as its whole text, which then serves a
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -41,6 +42,7 @@ _PIECE: Final = 2**20
 _UNLIMITED: Final = 2**63
 
 T = TypeVar("T")
+_Checked = tuple[DocumentMeta | None, float]  # the newest version, when the store was asked
 log = structlog.get_logger(__name__)
 
 # The stubs of isal declare the class as an instance.
@@ -98,12 +100,16 @@ class DocumentCache:
         derived_bytes: int = DERIVED_BYTES,
         in_flight: BytesInFlight | None = None,
         order: PublicationOrder | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cache = cache
+        self._monotonic_s = monotonic_s
         self._order = order or PublicationOrder()
         self._in_flight = in_flight or BytesInFlight(_UNLIMITED)
         self._documents: dict[str, CachedDocument] = {}
-        self._checks: dict[str, SharedCall[DocumentMeta | None]] = {}
+        self._checks: dict[str, SharedCall[_Checked]] = {}
+        # When the store was asked, and told that the version here was the newest.
+        self._newest_at: dict[str, float] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self.derived = DerivedBodies(derived_bytes)
         self._outage = OutageLog(log, "version_check_failed", "version_check_recovered")
@@ -117,7 +123,7 @@ class DocumentCache:
         if check is None:
             check = self._checks[name] = SharedCall(partial(self._read_meta, name))
         try:
-            meta = await check()
+            meta, asked_at = await check()
             document = self._documents.get(name)
             if meta is None:
                 self._drop(name)
@@ -125,12 +131,21 @@ class DocumentCache:
             for _ in range(_LOADS):
                 held = None if document is None else document.meta
                 if not self._order.is_newer(meta, held):
+                    self._newest_at[name] = asked_at
                     break
                 await self._load(name)
                 document = self._documents.get(name)
             return document
         except StoreUnavailable as error:
             return self._in_memory(name, error)
+
+    def newest_within(self, name: str, seconds: float) -> CachedDocument | None:
+        """The version in memory if it was the newest when the store was asked, no more than so many
+        seconds ago; else None, and it may be, too. Asks nothing."""
+        newest_at = self._newest_at.get(name)
+        if newest_at is None or self._monotonic_s() - newest_at > seconds:
+            return None
+        return self._documents.get(name)
 
     def _in_memory(self, name: str, error: StoreUnavailable) -> CachedDocument:
         document = self._documents.get(name)
@@ -251,14 +266,15 @@ class DocumentCache:
             load.cancel()
         await asyncio.gather(*self._loads.values(), return_exceptions=True)
 
-    async def _read_meta(self, name: str) -> DocumentMeta | None:
+    async def _read_meta(self, name: str) -> _Checked:
+        asked_at = self._monotonic_s()
         try:
             meta = await self._cache.read_meta(name)
         except StoreUnavailable as error:
             self._outage.failed(error)
             raise
         self._outage.recovered()
-        return meta
+        return meta, asked_at
 
     async def _load(self, name: str) -> None:
         """Joins the load in progress, if any; the caller checks the version that it brings."""

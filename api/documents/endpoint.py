@@ -28,6 +28,7 @@ from api.answers import (
     answer_to,
     problem,
     send_answer,
+    sent_at_once,
 )
 from api.bytes_in_flight import NOT_COUNTED, WAITING_BYTES, BytesInFlight, Holding
 from api.cors import Cors, origin_of
@@ -147,7 +148,8 @@ class CacheEndpoint:
         is_long_poll = b"wait=" in scope["query_string"]
         duration_s = None if is_long_poll else time.perf_counter() - began
         self._metrics.answered(scope["method"], ROUTE, answer.status, duration_s)
-        await send_answer(scope, send, answer, piece_deadline_s=self._piece_deadline_s)
+        if not sent_at_once(scope, answer):
+            await send_answer(scope, send, answer, piece_deadline_s=self._piece_deadline_s)
 
     async def _prepare(self, name: str, scope: Scope, receive: Receive) -> Answer:
         if scope["method"] not in READING:

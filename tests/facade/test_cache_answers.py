@@ -1,8 +1,9 @@
 """Random questions to the cache: its answer is the exchange's own at that instant, or none."""
 
 import random
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal, InvalidOperation
 from itertools import islice
@@ -123,6 +124,7 @@ async def bots(
     exchanges: Simulator,
     *,
     times: ExchangeTimes | None = None,
+    monotonic_s: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Bots]:
     settings = {
         "history_candles": CANDLES,
@@ -134,7 +136,7 @@ async def bots(
         kept = KeptRows(context.store)
         hearing = Hearing(kept)
         context.client.heard = hearing.note
-        cache = DocumentCache(context.cache)
+        cache = DocumentCache(context.cache, monotonic_s=monotonic_s)
         documents = FacadeDocuments(cache)
         answers = CacheAnswers(documents, kept, hearing, forming_s=60, times=times)
         try:

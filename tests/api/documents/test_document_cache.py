@@ -177,6 +177,65 @@ async def test_computations_in_progress_hold_few_texts(
     await documents.aclose()
 
 
+class Clock:
+    """Stands still but for what is added."""
+
+    def __init__(self) -> None:
+        self.s = 100.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+class LateStore(CacheManager):
+    """Each look at a version takes so long."""
+
+    def __init__(self, cache: CacheManager, clock: Clock, takes_s: float) -> None:
+        super().__init__(cache.store)
+        self._clock = clock
+        self._takes_s = takes_s
+
+    async def read_meta(self, name: str) -> DocumentMeta | None:
+        meta = await super().read_meta(name)
+        self._clock.s += self._takes_s
+        return meta
+
+
+async def test_the_newest_version_is_known_for_a_moment_without_another_look(
+    native_api: ServedApi,
+) -> None:
+    clock = Clock()
+    documents = DocumentCache(native_api.cache, monotonic_s=clock)
+    await native_api.publish("4h", document(), AS_OF_MS)
+    assert documents.newest_within("4h", 60) is None  # nobody has looked
+    first = await documents.current("4h")
+    assert first is not None
+    await native_api.publish("4h", document(), AS_OF_MS + 1)
+    clock.s += 0.02
+    assert documents.newest_within("4h", 0.0201) is first
+    clock.s += 0.001
+    assert documents.newest_within("4h", 0.0201) is None
+    second = await documents.current("4h")
+    assert second is not None
+    assert second.meta.version == AS_OF_MS + 1
+    assert documents.newest_within("4h", 0.0201) is second
+    await native_api.store.execute("DEL", "cache:4h", "cache:4h:meta")
+    assert await documents.current("4h") is None
+    assert documents.newest_within("4h", 60) is None
+    await documents.aclose()
+
+
+async def test_a_moment_begins_when_the_store_is_asked(native_api: ServedApi) -> None:
+    """What came while it answered may not be in its answer."""
+    clock = Clock()
+    documents = DocumentCache(LateStore(native_api.cache, clock, 3.0), monotonic_s=clock)
+    await native_api.publish("4h", document(), AS_OF_MS)
+    held = await documents.current("4h")
+    assert documents.newest_within("4h", 3.1) is held is not None
+    assert documents.newest_within("4h", 2.9) is None
+    await documents.aclose()
+
+
 async def test_what_fails_is_tried_again() -> None:
     derived = DerivedBodies(100)
 
