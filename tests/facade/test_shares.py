@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from budgets.left_over import Room
 from facade.shares import MOST_OF_CLIENT, NoRoom, Paused, Shares, Turn
 from facade.takings import Takings
+from tests.fixtures.virtual_time import run_in_virtual_time
 
 PLENTY = 1_000_000
 FREE = Room(True, 0.0, 0.0, "", 0, PLENTY)
@@ -188,7 +189,11 @@ class Window:
 
 
 @pytest.mark.parametrize("greedy", [1, 3])
-async def test_who_asks_little_is_never_refused_because_of_who_asked_for_all(greedy: int) -> None:
+def test_who_asks_little_is_never_refused_because_of_who_asked_for_all(greedy: int) -> None:
+    run_in_virtual_time(_greedy_and_modest(greedy))
+
+
+async def _greedy_and_modest(greedy: int) -> None:
     """Greedy clients with 60 questions of weight 20 each half a minute, and two with one of weight
     2 every 5 s, of which the second comes only when the others have had theirs."""
     window = Window()
