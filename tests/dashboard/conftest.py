@@ -5,6 +5,7 @@ tests share one event loop. `demo_page` opens a window; it fails the test if the
 """
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +36,7 @@ OpenPage = Callable[..., Awaitable[Opened]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     session = pytest.mark.asyncio(loop_scope="session")
     for item in items:
-        if HERE in item.path.parents and pytest_asyncio.is_async_test(item):
+        if str(item.path).startswith(f"{HERE}{os.sep}") and pytest_asyncio.is_async_test(item):
             item.add_marker(session, append=False)
 
 
