@@ -2,14 +2,19 @@
 
 Apprise blocks, so it runs in a thread, which nothing can end: an address whose thread hangs takes
 no other message until it is back, and holds up neither the others nor the end of the process.
+
+A message that others took and this address did not is tried again until it is taken, for a day at
+most, and what comes after it waits: an end is never told before its beginning.
 """
 
 import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -26,6 +31,7 @@ from logging_setup import OutageLog
 from notify.texts import Text
 from texts.foreign import foreign_text
 from texts.redaction import Redactor
+from timing.backoff import Backoff, within
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -35,6 +41,9 @@ ANSWER_S: Final = 10.0  # for the service's answer, where its address has no `rt
 LOADING_S: Final = 60.0  # for apprise, which takes a second and more of CPU, once
 PAUSES_S: Final = (2.0, 10.0)  # before the second and the third attempt
 MOST_WAITING: Final = 10  # messages; the newest ones
+RETRIES_S: Final = (5.0, 300.0)  # the pauses before a message that others took is tried again
+_KEPT_S: Final = 86_400.0
+_STUCK: Final = "it waits behind one that this service did not take yet"
 _LONGEST_REASON: Final = 200
 _LOADING: Final = threading.Lock()  # apprise loads its services once, with the first address
 
@@ -43,6 +52,16 @@ log = structlog.get_logger(__name__)
 
 class WrongUrl(Exception):
     """Apprise does not know the address; the message does not repeat it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """A message, `end`: why it was not taken at first, None if it was, and whether another address
+    took it, known later."""
+
+    text: Text
+    end: "asyncio.Future[str | None]"
+    elsewhere: "asyncio.Future[bool] | None"
 
 
 class Destination:
@@ -55,24 +74,33 @@ class Destination:
         *,
         deadline_s: float = DEADLINE_S,
         pauses_s: tuple[float, ...] = PAUSES_S,
+        retries_s: tuple[float, float] = RETRIES_S,
     ) -> None:
         self.name = f"{scheme_of(url)} ({ordinal(number)} of NOTIFY_URLS)"
         self._url = url
         self._deadline_s = deadline_s
         self._pauses_s = pauses_s
+        self._retries_s = retries_s
         self._is_loaded = False
         self._busy: asyncio.Future[str | None] | None = None
-        self._waiting: deque[tuple[Text, asyncio.Future[str | None]]] = deque()
+        self._waiting: deque[_Parcel] = deque()
+        self._is_stuck = False  # it tries one again that others took
+        self._woken = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._outage = OutageLog(log, "notification_failed", "notification_taken_again")
 
-    async def send(self, text: Text) -> str | None:
+    async def send(self, text: Text, elsewhere: "asyncio.Future[bool] | None" = None) -> str | None:
         """None if the service took the message, else why not. Earlier messages go first; of more
-        than MOST_WAITING the oldest is dropped."""
+        than MOST_WAITING the oldest is dropped. `elsewhere` tells later whether another address
+        took it: then one that was not taken here is tried again."""
         end: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((text, end))
+        self._waiting.append(_Parcel(text, end, elsewhere))
+        if self._is_stuck:
+            _settle(end, _STUCK)
+            self._woken.set()
         if len(self._waiting) > MOST_WAITING:
-            _settle(self._waiting.popleft()[1], "dropped: newer messages wait for this service")
+            dropped = self._waiting.popleft()
+            _settle(dropped.end, "dropped: newer messages wait for this service")
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_waiting(), name=f"notify {self.name}")
         return await end
@@ -97,7 +125,7 @@ class Destination:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
         while self._waiting:
-            _settle(self._waiting.popleft()[1], "dropped: the process ends")
+            _settle(self._waiting.popleft().end, "dropped: the process ends")
 
     async def _within(self, seconds: float, call: Callable[[], str | None]) -> str | None:
         """What `call` returns, in a thread, or that it took too long."""
@@ -110,14 +138,36 @@ class Destination:
 
     async def _send_waiting(self) -> None:
         while self._waiting:
-            text, end = self._waiting.popleft()
+            parcel = self._waiting.popleft()
             try:
-                _settle(end, await self._send_one(text))
+                # One that waited behind another, and that nobody took: it is told again otherwise.
+                if not parcel.end.done() or await _is_taken(parcel.elsewhere):
+                    await self._send_parcel(parcel)
             finally:
-                _settle(end, "dropped: the process ends")
+                self._is_stuck = False
+                _settle(parcel.end, "dropped: the process ends")
 
-    async def _send_one(self, text: Text) -> str | None:
-        for pause_s in (*self._pauses_s, None):
+    async def _send_parcel(self, parcel: _Parcel) -> None:
+        why = await self._send_one(parcel.text, self._pauses_s)
+        _settle(parcel.end, why)
+        if why is None or not await _is_taken(parcel.elsewhere):
+            return
+        self._is_stuck = True
+        for waiting in self._waiting:
+            _settle(waiting.end, _STUCK)
+        backoff = Backoff(*self._retries_s)
+        given_up_s = time.monotonic() + _KEPT_S
+        while why is not None and time.monotonic() < given_up_s:
+            await within(backoff.pause_s(), self._woken.wait())
+            self._woken.clear()
+            why = await self._send_one(parcel.text, ())
+        if why is None:
+            log.info("notification_sent_late", to=self.name, title=parcel.text.title)
+        else:
+            log.warning("notification_dropped", to=self.name, title=parcel.text.title, error=why)
+
+    async def _send_one(self, text: Text, pauses_s: tuple[float, ...]) -> str | None:
+        for pause_s in (*pauses_s, None):
             why = await self.attempt(text)
             if why is None:
                 self._outage.recovered(to=self.name)
@@ -195,6 +245,10 @@ def _why_wrong(url: str) -> str:
     near = [f"{each}://" for each in get_close_matches(scheme, forms, 3)]
     hint = f"did you mean {', '.join(near)}?" if near else "see docs/notifications.md"
     return f"apprise has no service with this scheme: {hint}"
+
+
+async def _is_taken(elsewhere: "asyncio.Future[bool] | None") -> bool:
+    return elsewhere is not None and await asyncio.shield(elsewhere)
 
 
 def _settle(end: "asyncio.Future[str | None]", why: str | None) -> None:

@@ -1,4 +1,5 @@
-"""Outbox: all addresses of NOTIFY_URLS; a message counts as told when the first of them took it."""
+"""Outbox: all addresses of NOTIFY_URLS; a message counts as told when one of them took it, and the
+others get it later."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,29 +17,36 @@ class Outbox:
 
     def __init__(self, destinations: Sequence[Destination] = ()) -> None:
         self.destinations = destinations
-        self._sending: set[asyncio.Task[bool]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def send(self, text: Text) -> bool:
         """Whether a destination took the message; returns as soon as that is known, and goes on
         with the others."""
-        tasks = [asyncio.create_task(self._send(each, text)) for each in self.destinations]
-        self._sending.update(tasks)
-        for task in tasks:
-            task.add_done_callback(self._sending.discard)
-        for end in asyncio.as_completed(tasks):
-            if await end:
-                return True
-        return False
+        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._send_to_all(text, taken))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        return await asyncio.shield(taken)
 
     async def aclose(self) -> None:
         """Drops what was not taken yet."""
         await asyncio.gather(*(each.aclose() for each in self.destinations))
         await asyncio.gather(*self._sending, return_exceptions=True)
 
-    async def _send(self, destination: Destination, text: Text) -> bool:
-        why = await destination.send(text)
-        if why is None:
-            log.info("notification_sent", to=destination.name, title=text.title)
-        else:
+    async def _send_to_all(self, text: Text, taken: "asyncio.Future[bool]") -> None:
+        try:
+            await asyncio.gather(*(self._send(each, text, taken) for each in self.destinations))
+        finally:
+            if not taken.done():
+                taken.set_result(False)
+
+    async def _send(
+        self, destination: Destination, text: Text, taken: "asyncio.Future[bool]"
+    ) -> None:
+        why = await destination.send(text, taken)
+        if why is not None:
             log.warning("notification_not_sent", to=destination.name, title=text.title, error=why)
-        return why is None
+            return
+        log.info("notification_sent", to=destination.name, title=text.title)
+        if not taken.done():
+            taken.set_result(True)

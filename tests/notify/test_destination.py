@@ -121,6 +121,33 @@ async def test_nobody_took_it(receiver: Receiver, other: Receiver) -> None:
     assert not await Outbox().send(text())
 
 
+async def test_who_did_not_take_a_message_gets_it_later_and_in_order(
+    receiver: Receiver, other: Receiver
+) -> None:
+    receiver.status = 500
+    outbox = Outbox(
+        [Destination(each.url, 1, pauses_s=(), retries_s=(0.1, 0.1)) for each in (receiver, other)]
+    )
+    try:
+        titles = ["begun", "again", "over"]
+        for title in titles:
+            assert await outbox.send(text(title))
+        assert other.titles == titles
+        # What nobody took is told again by who watches, and not kept here.
+        other.status = 500
+        assert not await outbox.send(text("nobody took it"))
+        other.status = 200
+        await receiver.until(len(receiver.asked) + 1, asked=True)
+        receiver.status = 200
+        await receiver.until(3)
+        assert await outbox.send(text("the next"))
+        await receiver.until(4)
+        assert receiver.titles == [*titles, "the next"]
+        assert other.titles == [*titles, "the next"]
+    finally:
+        await outbox.aclose()
+
+
 async def test_no_secret_is_in_a_log_or_an_error(
     receiver: Receiver, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
