@@ -93,9 +93,11 @@ export function plural(count, one, many = `${one}s`) {
   return `${number(count)} ${count === 1 ? one : many}`;
 }
 
-/** A text with its first letter large. */
+/** A text with its first letter large; what is plainly a name stays: ui_data, collect:4h, api-1. */
 export function capital(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  const [first] = text.split(/[\s,;]/, 1);
+  const isName = /[_./:@0-9]./.test(first) || /\d$/.test(first);
+  return isName ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function significant(value, digits) {

@@ -120,12 +120,12 @@ async def test_an_edit_survives_refreshes_and_is_told_what_is_allowed(
     assert "Mars/Base" in await zone.inner_text()
     await form.get_by_label("Time zone").fill("UTC")
     await form.get_by_role("button", name="Change").click()
-    await page.sees("Ui_data is changed; it fires next at", "[role=status]:has(.box)")
+    await page.sees("ui_data is changed; it fires next at", "[role=status]:has(.box)")
     now = await demo_service.get("/api/workers/ui_data")
     assert (now["offset_s"], "offset_s" in now["overridden"]) == (90, True)
     await page.page.get_by_role("button", name="Undo all changes").click()
     await page.page.get_by_role("dialog").get_by_role("button", name="Undo").click()
-    await page.sees("Ui_data is as its code says", "[role=status]:has(.box)")
+    await page.sees("ui_data is as its code says", "[role=status]:has(.box)")
     now = await demo_service.get("/api/workers/ui_data")
     assert (now["offset_s"], now["overridden"]) == (60, [])
     assert await page.violations() == []
@@ -209,7 +209,7 @@ async def test_a_refresh_is_asked_for(demo_page: OpenPage, demo_service: Service
     await page.page.get_by_label("Timeframe").select_option("4h")
     await page.page.get_by_role("button", name="Refresh").click()
     await give_token(page)
-    await page.sees("Collect:4h: run", "[role=status]:has(.box)")
+    await page.sees("collect:4h: run", "[role=status]:has(.box)")
     ended = await demo_service.job(
         "collect:4h", lambda job: job["last"] and job["last"]["run"] > before["run"]
     )
@@ -235,14 +235,14 @@ async def test_a_provider_is_probed_and_switched(
     row = page.page.locator("tr:has-text('price.spot/kraken')")
     await row.get_by_role("button", name="Probe").click()
     await give_token(page)
-    await page.sees("Price.spot/kraken answered within", "[role=status]:has(.box)")
+    await page.sees("price.spot/kraken answered within", "[role=status]:has(.box)")
     await row.get_by_role("button", name="Disable").click()
     await page.page.get_by_role("dialog").get_by_role("button", name="Disable it").click()
-    await page.sees("Price.spot/kraken is not asked", "[role=status]:has(.box)")
+    await page.sees("price.spot/kraken is not asked", "[role=status]:has(.box)")
     assert (await _resource(demo_service, "price.spot/kraken"))["asked"] is False
     await row.get_by_text("Disabled", exact=True).wait_for()
     await row.get_by_role("button", name="Enable").click()
-    await page.sees("Price.spot/kraken is asked", "[role=status]:has(.box)")
+    await page.sees("price.spot/kraken is asked", "[role=status]:has(.box)")
     assert (await _resource(demo_service, "price.spot/kraken"))["asked"] is True
 
 

@@ -29,9 +29,8 @@ async def test_the_agent_is_stopped_and_started_and_its_workers_are_edited(
     told = await demo_service.get("/api/worker/status")
     assert (told["status"], len(told["stopped"])) == ("stopped", 3)
     # What it says of its health is sentences.
-    issues = await agent.locator("li").all_inner_texts()
-    assert issues
-    assert all(each[0].isupper() and each.endswith(".") for each in issues)
+    for sentence in ("Closes is stopped.", "historical_data is stopped.", "ui_data is stopped."):
+        await agent.get_by_role("listitem").get_by_text(sentence, exact=True).wait_for()
     await page.shot("work-agent-stopped")
     await agent.get_by_role("button", name="Start the agent").click()
     await page.sees("The agent is running", _TOLD)

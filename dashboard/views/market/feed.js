@@ -5,13 +5,13 @@ import { get } from "../../lib/api.js";
 import { useEvents } from "../../lib/events.js";
 import { serviceNow } from "../../lib/status.js";
 import { corrected, headOf, joined, marketOf, prepended, rowsOf } from "./series.js";
-import { readRevisions } from "./revisions.js";
+import { mergedRevisions, readRevisions, revisionsSeen, withRecorded } from "./revisions.js";
 
 const OLDER_ROWS = 500; // asked for at once when the chart is scrolled to its beginning
 const MOST_ROWS = 20_000; // of one exchange: more than that only makes a browser slow
 const NOT_YET_TRIES = 5;
 const NOT_YET_MS = 1_500;
-const RECORDED_MS = 2_500;
+const RECORDED_MS = [2_500, 5_000, 15_000]; // when the record is asked for what was corrected
 const AGAIN_MS = 5_000; // after an answer that did not come
 const LOOK_MS = 60_000; // beside events, which may be cut off on their way
 
@@ -157,20 +157,25 @@ class MarketFeed {
     else if (type === "candles" && data.timeframe === this.timeframe) this.correct(data);
   }
 
-  correct({ columns, markets }) {
+  /** Shows corrected rows, marked by what they said before, at once; the record tells more later. */
+  correct({ columns, markets, as_of: knownTo }) {
     const times = [];
     const now = { ...this.state.markets };
+    const revisions = { ...this.state.revisions };
     for (const { exchange, symbol, corrected: changed = [], removed = [] } of markets) {
       const market = now[exchange];
       if (symbol !== this.symbol || !market?.isThere) continue;
       const rows = rowsOf(columns, changed);
       times.push(...rows.map((row) => row.open_time), ...removed);
+      const before = revisionsSeen(market.rows, rows, knownTo);
+      revisions[exchange] = mergedRevisions([revisions[exchange] ?? new Map(), before]);
       now[exchange] = { ...market, rows: corrected(market.rows, rows, removed) };
     }
     if (times.length === 0) return;
-    this.change({ markets: now });
-    // The record has it a second or two after the publish.
-    setTimeout(() => this.mark(Math.min(...times), Math.max(...times) + 1), RECORDED_MS);
+    this.change({ markets: now, revisions });
+    const [fromMs, toMs] = [Math.min(...times), Math.max(...times) + 1];
+    // The record has it a second or two after the publish, or later where it is behind.
+    for (const ms of RECORDED_MS) setTimeout(() => this.mark(fromMs, toMs), ms);
   }
 
   /** Reads the corrections of the rows from `fromMs` to `toMs`; of all rows without them. */
@@ -192,7 +197,7 @@ class MarketFeed {
     const revisions = { ...this.state.revisions };
     let { knownSince } = this.state;
     for (const [exchange, each] of found) {
-      revisions[exchange] = each && new Map([...(revisions[exchange] ?? []), ...each.revisions]);
+      revisions[exchange] = each && withRecorded(revisions[exchange], each.revisions);
       if (each !== null) knownSince = Math.min(knownSince ?? Infinity, each.knownSince);
     }
     this.change({ revisions, knownSince });

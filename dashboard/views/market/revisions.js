@@ -53,6 +53,30 @@ export function revisionsOf(history, { time, values }) {
   return found;
 }
 
+/**
+ * What rows that are seen to be corrected said before, as the record will tell it: `rows` as they were,
+ * `changed` as they are, by open time. A value that was not known before is no correction.
+ */
+export function revisionsSeen(rows, changed, knownTo) {
+  const before = new Map(rows.map((row) => [row.open_time, row]));
+  const found = new Map();
+  for (const row of changed) {
+    const was = before.get(row.open_time) ?? {};
+    const names = KINDS.flatMap(({ values }) => values);
+    const differing = names.filter((name) => was[name] != null && was[name] !== row[name]);
+    if (differing.length === 0) continue;
+    const values = Object.fromEntries(differing.map((name) => [name, was[name]]));
+    found.set(row.open_time, [{ values, knownFrom: 0, knownTo }]);
+  }
+  return found;
+}
+
+/** `known` with what the record tells: it takes the place of what was seen of the same row. */
+export function withRecorded(known, recorded) {
+  const kept = [...(known ?? [])].filter(([time]) => !recorded.has(time));
+  return new Map([...kept, ...recorded]);
+}
+
 /** One Map of several. */
 export function mergedRevisions(several) {
   const merged = new Map();

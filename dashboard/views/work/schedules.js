@@ -129,7 +129,7 @@ function Agent({ actions }) {
       <${ErrorBox} error=${error} retry=${status.reload} what="The agent cannot be read" />
       ${data !== null &&
       html`
-        <p><${Badge} level=${level}>${text}<//>${data.stopped.length > 0 && html` <span class="muted">stopped: ${data.stopped.join(", ")}</span>`}</p>
+        <p><${Badge} level=${level}>${text}<//>${data.status === "partly" && html` <span class="muted">stopped: ${data.stopped.join(", ")}</span>`}</p>
         ${data.stats &&
         html`<p class="note">
           ${number(data.stats.ui_collections)} rounds for users, ${number(data.stats.historical_collections)} for the history,${" "}
