@@ -107,13 +107,19 @@ async def notifying(
     """Watches for problems meanwhile, or waits to take over from the process that does; `holder` is
     this process's name, `providers` what it asks them with.
 
-    Over Upstash, where every command is billed, nobody watches where nobody is to be told.
+    Over Upstash, where every command is billed, nobody watches where nobody is to be told. Each
+    process tells of its host's disk.
     """
-    if parts.store.kind == "upstash" and settings.notify_urls is None:
-        yield
-        return
     from notify.watcher import Watcher
     from status.looking import Looking
+    from status.low_disks import DiskTeller
+
+    stop = asyncio.Event()
+    telling = _beside(DiskTeller(settings, parts.store).run(stop), stop, _STOP_S)
+    if parts.store.kind == "upstash" and settings.notify_urls is None:
+        async with telling:
+            yield
+        return
 
     looking = Looking(settings)
 
@@ -126,8 +132,8 @@ async def notifying(
         writer=writer_of(settings),
         holder=holder,
     )
-    stop = asyncio.Event()
-    async with contextlib.aclosing(looking), _beside(watcher.run(stop), stop, _STOP_S):
+    watching = _beside(watcher.run(stop), stop, _STOP_S)
+    async with telling, contextlib.aclosing(looking), watching:
         yield
 
 

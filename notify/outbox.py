@@ -1,5 +1,4 @@
-"""Outbox: all addresses of NOTIFY_URLS; a message counts as told when one of them took it, and the
-others get it later."""
+"""Outbox: all addresses of NOTIFY_URLS; one that takes a message makes it told, others follow."""
 
 import asyncio
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ from config import Settings
 from market.timeframes import HOUR_MS
 from status.document_limits import spoken
 from status.found import Found
+from status.low_disks import LowDisk, host_name
 from status.parts_state import DatabaseFound
 from status.problem import Problem, ProblemKind, Severity
 from status.readiness import journal_faults
@@ -148,18 +149,20 @@ def _database(database: DatabaseFound) -> Iterator[Problem]:
 
 
 def _disk(settings: Settings, found: Found) -> Iterator[Problem]:
-    disk, least = found.disk, settings.disk_free_min
-    if disk is None or disk.free >= least:
-        return
-    yield Problem(
-        ProblemKind.DISK_NEARLY_FULL,
-        "disk",
-        Severity.CRITICAL if disk.free < _DISK_CRITICAL * least else Severity.WARNING,
-        f"the disk of DATA_DIR has {_size(disk.free)} free of {_size(disk.total)} (limit"
-        f" {_size(least)})",
-        "Make room or move DATA_DIR to a larger disk; RETENTION_..._DAYS, JOURNAL_DAYS and"
-        " RUN_LOG_DAYS say how long things are kept, DISK_FREE_MIN is the limit.",
-    )
+    low, own = dict(found.snapshot.disks), found.disk
+    if own is not None and own.free < settings.disk_free_min:
+        low[host_name()] = LowDisk(own.free, own.total, settings.disk_free_min)
+    for host, disk in sorted(low.items()):
+        yield Problem(
+            ProblemKind.DISK_NEARLY_FULL,
+            host,
+            Severity.CRITICAL if disk.free < _DISK_CRITICAL * disk.limit else Severity.WARNING,
+            f"the disk of DATA_DIR on {host} has {_size(disk.free)} free of {_size(disk.total)}"
+            f" (limit {_size(disk.limit)})",
+            f"Make room on {host} or move its DATA_DIR to a larger disk; RETENTION_..._DAYS,"
+            " JOURNAL_DAYS and RUN_LOG_DAYS say how long things are kept, DISK_FREE_MIN is the"
+            " limit.",
+        )
 
 
 def _memory(snapshot: Snapshot) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from config import Settings
 from documents.names import DOCUMENTS
 from job_queue.queue import read_of_jobs
 from live.feed_state import FeedState, read_of_feeds
+from status.low_disks import LowDisk, read_of_low_disks
 from status.parts_state import DEADLINE_S, StoreFound, pause_keys, why_away
 from status.readiness import LOCKS
 from status.seen import read_of_seen
@@ -28,8 +29,8 @@ _MOST_SHOWN: Final = 64  # processes of each kind
 class Snapshot:
     """`store`: what GET /ready judges by; `feeds` by exchange; the names of the processes that are
     alive; what is `used` of each exchange's limits; the server's `memory`, if it tells; when each
-    problem was first `seen`, by its id. Empty while the store is away. `kind` and `prefix`: of the
-    hot store."""
+    problem was first `seen`, by its id; the `disks` that are nearly full, by host. Empty while the
+    store is away. `kind` and `prefix`: of the hot store."""
 
     store: StoreFound
     kind: Kind
@@ -41,6 +42,7 @@ class Snapshot:
     used: Used = field(default_factory=dict)
     memory: StoreMemory | None = None
     seen: Mapping[str, int] = field(default_factory=dict)
+    disks: Mapping[str, LowDisk] = field(default_factory=dict)
 
 
 async def read_snapshot(
@@ -58,6 +60,7 @@ async def read_snapshot(
         read_of_budgets(settings),
         read_of_memory(),
         read_of_seen(),
+        read_of_low_disks(),
         *([api_processes] if api_processes is not None else []),
     ]
     try:
@@ -67,7 +70,8 @@ async def read_snapshot(
         why = why_away(error)
         away = StoreFound(away=why, jobs_unknown=f"unknown: {why}")
         return Snapshot(away, store.kind, store.prefix)
-    (metas, lost), health, jobs, (workers, live), feeds, journal, used, memory, seen, *api = found
+    (metas, lost), health, jobs, (workers, live), feeds, journal, used, memory, *others = found
+    seen, disks, *api = others
     return Snapshot(
         StoreFound(None, metas, lost, health, jobs, journal=journal),
         store.kind,
@@ -79,4 +83,5 @@ async def read_snapshot(
         used,
         memory,
         seen,
+        disks,
     )

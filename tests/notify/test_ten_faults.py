@@ -8,6 +8,8 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from status.low_disks import host_name
+from tests.fixtures.disk import MakeDisk, fill
 from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
@@ -19,6 +21,7 @@ SECRET: Final = "crons"
 SHOWN_S: Final = 5.0
 HISTORY_LATE_S: Final = 4.0
 MARKS: Final = ("begun", "again", "over")
+DISK: Final = f"disk_nearly_full:{host_name()}"
 # What each says, and what it says to do.
 WORDS: Final = {
     "exchange_paused:binance": ("paused for", "unpause binance"),
@@ -30,7 +33,7 @@ WORDS: Final = {
     "streams_unproven:binance": ("are silent", "the live process runs"),
     "history_behind:history": ("wait to be recorded", "the database takes writes"),
     "store_away:hot": ("does not answer", "Start the server of REDIS_URL"),
-    "disk_nearly_full:disk": ("free of", "Make room"),
+    DISK: ("free of 67.1 MB (limit 10.0 MB)", f"Make room on {host_name()}"),
 }
 SCHEDULE: Final = """
 from pathlib import Path
@@ -198,6 +201,29 @@ async def test_faults_of_exchanges_and_providers(
     await page.shows_none(found)
     await page.are_told(found, "over")
     page.has_told_once(found)
+
+
+async def test_a_disk_of_another_host(
+    start_simulator: StartSimulator,
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    receiver: Receiver,
+    make_disk: MakeDisk,
+) -> None:
+    disk, exchanges = make_disk(64), start_simulator(binance=1, bybit=1)
+    given = {"LIVE": "off", "DISK_FREE_MIN": "10MB", **notified(receiver)}
+    settings = service_settings(exchanges, **given)
+    page = Page(await start_service("api", **settings), receiver)
+    worker = await start_service("worker", wait=False, **settings, DATA_DIR=str(disk))
+    await page.shows_none(["no_worker:workers", DISK], 60)
+    filler = fill(disk)
+    await page.shows([DISK])
+    await page.are_told([DISK], "again")
+    filler.unlink()
+    await page.shows_none([DISK])
+    await page.are_told([DISK], "over")
+    page.has_told_once([DISK])
+    assert worker.said("disk_nearly_full") and worker.said("disk_has_room")
 
 
 @pytest.mark.slow

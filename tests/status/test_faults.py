@@ -14,6 +14,7 @@ from market.markets import Exchange
 from market.timeframes import DAY_MS
 from providers.account import questions_key
 from providers.usage import Usage
+from status.low_disks import host_name
 from status.problem import ProblemKind
 from stores.cold.workers.partitions import ensure_months
 from stores.hot.beats import beat
@@ -276,7 +277,7 @@ async def test_disk_and_memory_are_nearly_full(
 ) -> None:
     api = await start_api(redis_url=redis_url, dsn=database_url, data_dir=make_disk(8), live="off")
     await beat(api.store, "host:1")
-    full = await only(api, ProblemKind.DISK_NEARLY_FULL, "disk")
+    full = await only(api, ProblemKind.DISK_NEARLY_FULL, host_name())
     assert full["severity"] == "critical" and "(limit 2.0 GB)" in full["text"]
     with redis.Redis.from_url(redis_url) as server:
         used = server.info("memory")["used_memory"]
@@ -285,7 +286,7 @@ async def test_disk_and_memory_are_nearly_full(
             assert "memory_nearly_full:hot" in await problems(api)
         finally:
             server.config_set("maxmemory", 0)
-    await only(api, ProblemKind.DISK_NEARLY_FULL, "disk")
+    await only(api, ProblemKind.DISK_NEARLY_FULL, host_name())
 
 
 async def test_stores_are_away(start_api: StartApi, redis_url: str) -> None:
