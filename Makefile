@@ -55,8 +55,12 @@ chromium:
 		apt-get -qq update && apt-get -qq install --no-install-recommends chromium >/dev/null; } || \
 		echo "no Chromium: the tests of the page are skipped (Debian: apt install chromium)"
 
-test: check chromium ## lint, types and the whole test suite
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+# The modules of the tests are compiled on the core that mypy leaves idle, or all processes of pytest
+# would do it at once. More of these than cores: tests wait for servers and deadlines, too.
+test: $(VENV)/dev.stamp chromium ## lint, types and the whole test suite
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null 2>&1 & \
+		$(MAKE) --no-print-directory check; checked=$$?; wait; exit $$checked
+	$(BIN)/python -m pytest -n 6 --dist worksteal
 
 test-slow: $(VENV)/dev.stamp chromium ## the tests that take long and that `make test` leaves out
 	$(BIN)/python -m pytest -m slow -n logical --maxprocesses 4 --dist worksteal

@@ -16,6 +16,7 @@ LONG = (
     *("test_main_job.py", "test_large_documents.py", "test_benchmarks.py", "test_crashes.py"),
     *("test_two_services.py", "test_carry_over.py", "test_chaos.py", "test_readme.py"),
     *("test_worker.py", "test_live.py", "test_upstash_service.py"),
+    *("test_hour_of_faults.py", "test_secrets.py", "test_providers_part.py", "test_schema.py"),
 )
 
 # By default an example of more than 200 ms fails, which a busy machine does to any.
