@@ -68,9 +68,19 @@ class NewsItem(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierReading:
+    """What an index was at a time (UTC ms) before."""
+
+    as_of_ms: int
+    value: Decimal
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentimentReading(Record):
     """`metric`: whose index it is (fear_greed_altme, fear_greed_cmc, ...): never compared.
-    `scale`: its least and greatest value; `label` as the provider gives it."""
+    `scale`: its least and greatest value; `label` as the provider gives it. `earlier`: readings
+    that came with it, in any order, so that a new installation keeps more than one."""
 
     metric: str
     asset: str
@@ -78,6 +88,7 @@ class SentimentReading(Record):
     scale: tuple[Decimal, Decimal]
     label: str | None
     period_ms: int | None = None
+    earlier: tuple[EarlierReading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from providers.collecting.rows import (
     gas_row,
     news_row,
     price_row,
-    sentiment_row,
+    sentiment_rows,
     stats_row,
     whale_row,
 )
@@ -59,7 +59,10 @@ class Keeper:
         tables = self._tables
         prices = [price_row(each, known) for each in fresh if isinstance(each, Price)]
         readings = [
-            sentiment_row(each, known) for each in fresh if isinstance(each, SentimentReading)
+            row
+            for each in fresh
+            if isinstance(each, SentimentReading)
+            for row in sentiment_rows(each, known)
         ]
         stories = [news_row(each, known) for each in fresh if isinstance(each, NewsItem)]
         fees = [gas_row(each, known) for each in fresh if isinstance(each, GasPrice)]

@@ -1,6 +1,6 @@
 """Records of providers as rows of the database."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from providers.records import (
     ChainStats,
@@ -41,9 +41,10 @@ def price_row(price: Price, known_at_ms: int) -> PriceRow:
     )
 
 
-def sentiment_row(reading: SentimentReading, known_at_ms: int) -> SentimentRow:
+def sentiment_rows(reading: SentimentReading, known_at_ms: int) -> list[SentimentRow]:
+    """The reading, and those before it that came with it."""
     least, greatest = reading.scale
-    return SentimentRow(
+    newest = SentimentRow(
         metric=reading.metric,
         asset=reading.asset,
         timestamp_ms=stamp_of(reading),
@@ -54,6 +55,11 @@ def sentiment_row(reading: SentimentReading, known_at_ms: int) -> SentimentRow:
         source=reading.resource,
         known_at_ms=known_at_ms,
     )
+    earlier = [
+        replace(newest, timestamp_ms=each.as_of_ms, value=each.value, label=each.label)
+        for each in reading.earlier
+    ]
+    return [*earlier, newest]
 
 
 def news_row(item: NewsItem, known_at_ms: int) -> NewsRow:

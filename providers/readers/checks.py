@@ -76,6 +76,7 @@ _SETTINGS: Final[Mapping[str, tuple[type[Any], ...]]] = {
     "metric": _TEXTS,
     "scale": _LISTS,
     "period_s": _NUMBERS,
+    "earlier": (dict,),
     "metrics": (dict,),
     "confirmed_only": (bool,),
     "source_name": _TEXTS,
@@ -86,7 +87,7 @@ _ANY: Final = (
 )
 _OF_KIND: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.PRICE: ("kind", "min_confidence"),
-    Kind.SENTIMENT: ("metric", "scale", "period_s"),
+    Kind.SENTIMENT: ("metric", "scale", "period_s", "earlier"),
     Kind.STATS: ("metrics", "also"),
     Kind.BALANCE: ("confirmed_only",),
     Kind.NEWS: ("source_name",),
@@ -192,6 +193,8 @@ def _of_setting(resource: Resource, key: str, place: str, value: Any) -> Iterato
             yield from _of_field(f"{place}.{name}", path, ())
     elif key in ("success", "same"):
         yield from _of_comparisons(key, place, value)
+    elif key == "earlier":
+        yield from _of_earlier(place, value)
     elif key == "also":
         yield from _of_parts(resource, place, value)
     else:
@@ -208,6 +211,17 @@ def _of_parts(resource: Resource, place: str, parts: Any) -> Iterator[tuple[str,
         if "url" not in part:
             yield at, "needs a url"
         yield from _of_paths(resource, part, at, also=True)
+
+
+def _of_earlier(place: str, read: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    units = {"items": _NONE, "value": _NONE, "label": _NONE, "as_of": _TIMES}
+    for key, path in read.items():
+        if key in units:
+            yield from _of_field(f"{place}.{key}", path, units[key])
+        else:
+            yield f"{place}.{key}", f"is unknown; there are {', '.join(units)}"
+    if not {"items", "value", "as_of"} <= read.keys():
+        yield place, "needs items, value and as_of"
 
 
 def _of_comparisons(key: str, place: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Makes records of the places that a row names: one function for each kind of question."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -16,11 +17,13 @@ from providers.exact import (
 )
 from providers.naming import decimals_of
 from providers.networks import networks
+from providers.paths import path_of
 from providers.readers.fields import BITCOIN_FIELDS, EVM_FIELDS, field_of
 from providers.readers.rows import Row
 from providers.records import (
     Balance,
     ChainStats,
+    EarlierReading,
     GasPrice,
     Metric,
     Price,
@@ -35,6 +38,9 @@ KIND_OF_CHAIN: Final = {
 }
 # By a fee's unit, what it is multiplied by: to wei, and to sat per 1000 vbytes.
 FEE_UNITS: Final = {"wei": 1, "gwei": 10**9, "sat_per_kvb": 1, "sat_per_vb": 1000}
+
+
+MOST_EARLIER: Final = 366  # readings of one answer
 
 
 def price_of(row: Row) -> Price | None:
@@ -68,15 +74,38 @@ def sentiment_of(row: Row) -> SentimentReading | None:
     if not least <= value <= greatest:
         raise BadValue(f"{value} is not between {least} and {greatest}")
     period_s = row.read.get("period_s")
+    as_of_ms = row.time("as_of")
     return SentimentReading(
-        **row.asked.common(row.time("as_of")),
+        **row.asked.common(as_of_ms),
         metric=row.read["metric"],
         asset=MARKET if row.asked.resource.chain == "sentiment.market" else row.name.subject,
         value=value,
         scale=(least, greatest),
         label=row.text("label"),
         period_ms=None if period_s is None else int(period_s) * 1000,
+        earlier=_earlier(row, as_of_ms, least, greatest) if as_of_ms is not None else (),
     )
+
+
+def _earlier(
+    row: Row, before_ms: int, least: Decimal, greatest: Decimal
+) -> tuple[EarlierReading, ...]:
+    """The readings before this one that came with it; a wrong one is left out."""
+    read = row.read.get("earlier")
+    if read is None:
+        return ()
+    found: list[EarlierReading] = []
+    for item in path_of(read["items"]).each(row.document, row.name.values):
+        one = replace(row, item=item, read=read)
+        try:
+            value, as_of_ms, label = one.number("value"), one.time("as_of"), one.text("label")
+        except BadValue:
+            continue
+        if value is None or as_of_ms is None or not least <= value <= greatest:
+            continue
+        if 0 < as_of_ms < before_ms:
+            found.append(EarlierReading(as_of_ms=as_of_ms, value=value, label=label))
+    return tuple(found[:MOST_EARLIER])
 
 
 def gas_of(row: Row) -> GasPrice | None:

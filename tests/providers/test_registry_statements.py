@@ -91,7 +91,7 @@ URLS: Final = {
     "cryptocurrency/quotes/latest id={ids}",
     "price.aggregate/coinlore": "https://api.coinlore.net/api/ticker/ id={ids}",
     "price.aggregate/coincap": "https://rest.coincap.io/v3/assets/{id}",
-    "sentiment.market/fng": "https://api.alternative.me/fng/ limit=2",
+    "sentiment.market/fng": "https://api.alternative.me/fng/ limit=30",
     "sentiment.market/cfgi": "https://cfgi.io/api/v3/scores/ symbols=MARKET timeframe=1d limit=1 "
     "fields=score",
     "gas.bitcoin/mempool": "https://mempool.space/api/v1/fees/recommended",

@@ -1,5 +1,5 @@
 // Fear and greed: the index now, and its last 30 days as a chart with a table of the same.
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { plural, utc } from "../../lib/format.js";
 import { html } from "../../lib/html.js";
 import { usePolled } from "../../lib/polled.js";
@@ -11,6 +11,7 @@ import { exact } from "./numbers.js";
 export const MOOD = "api/sentiment";
 export const MOOD_EVERY_S = 300; // the API keeps a reading for 5 to 15 minutes
 const HISTORY_EVERY_S = 600;
+const KEPT_MS = 3000; // what was told just now is kept a moment later
 const DAYS = 30;
 const DAY_MS = 86_400_000;
 const MOST = 5000; // readings of one answer
@@ -22,7 +23,7 @@ const EDGE = 6; // room for a dot
 export function Mood() {
   const asked = usePolled(MOOD, MOOD_EVERY_S);
   const reading = asked.data?.sentiment[0] ?? null;
-  const history = html`<${History} metric=${reading?.metric ?? USUAL} />`;
+  const history = html`<${History} metric=${reading?.metric ?? USUAL} isTold=${reading !== null} />`;
   return html`
     <${Block} title="Fear and greed" asked=${asked} form=${history}>
       ${(data) => html`<${Now} reading=${reading} tried=${data.tried} />`}
@@ -52,12 +53,17 @@ function Now({ reading, tried }) {
 }
 
 /** What the service has kept of the index: it asks nobody. */
-function History({ metric }) {
+function History({ metric, isTold }) {
   const today = Math.floor(serviceNow() / DAY_MS) * DAY_MS;
   const first = today - (DAYS - 1) * DAY_MS;
   const query = new URLSearchParams({ metric, asset: "MARKET", from: first, limit: MOST });
   const asked = usePolled(`api/historical/sentiment?${query}`, HISTORY_EVERY_S);
   const days = useMemo(() => byDay(asked.data?.sentiment ?? []), [asked.data]);
+  useEffect(() => {
+    if (!isTold || asked.data === null || days.length > 0) return undefined;
+    const timer = setTimeout(asked.reload, KEPT_MS);
+    return () => clearTimeout(timer);
+  }, [isTold, asked.data]);
   return html`
     <div class="mood-history">
       <h3>The last ${DAYS} days</h3>

@@ -19,6 +19,7 @@ from providers.errors import ProviderError
 from providers.questions import Question
 from providers.readers.asked import Asked
 from providers.readers.table import READERS
+from providers.records import EarlierReading
 from providers.registry import load
 from tests.providers.making import NOW_MS
 
@@ -304,6 +305,24 @@ def is_text(case: Case, name: str, value: Any) -> bool:
     if isinstance(case.due[name], tuple):
         return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
     return isinstance(case.due[name], str) and isinstance(value, str)
+
+
+def test_readings_before_the_newest_come_with_it_and_wrong_ones_are_left_out() -> None:
+    days = [("69", 0), ("44", -1), ("101", -2), ("?", -3), ("12", 1), ("30", -4)]
+    told_days = [
+        {"value": value, "value_classification": "Mood", "timestamp": str(AT_S + day * 86_400)}
+        for value, day in days
+    ]
+    del told_days[-1]["value_classification"]
+    case = Case("sentiment.market/fng", "MARKET", {"data": told_days}, {"earlier": None})
+    assert told(case, case.body) == [
+        {
+            "earlier": (
+                EarlierReading(as_of_ms=(AT_S - 86_400) * 1000, value=D(44), label="Mood"),
+                EarlierReading(as_of_ms=(AT_S - 4 * 86_400) * 1000, value=D(30), label=None),
+            )
+        }
+    ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.row)

@@ -57,6 +57,12 @@ NEWS = {"items": "a[*]", "url": "u", "title": "t"}
         ("sentiment.market", {"read": {**SENTIMENT, "scale": [100, 0]}}, "read.scale", "the least"),
         ("sentiment.market", {"read": {**SENTIMENT, "scale": ["0", 1]}}, "read.scale", "numbers"),
         ("sentiment.market", {"read": {**SENTIMENT, "period_s": 0}}, "read.period_s", "seconds"),
+        ("sentiment.market", {"read": {**SENTIMENT, "earlier": {"items": "d[*]", "value": "v"}}},
+         "read.earlier", "needs items, value and as_of"),
+        ("sentiment.market", {"read": {**SENTIMENT, "earlier": {"as_of": "t | hours"}}},
+         "read.earlier.as_of", "is not its unit"),
+        ("sentiment.market", {"read": {**SENTIMENT, "earlier": {"score": "v"}}},
+         "read.earlier.score", "is unknown"),
     ],
 )  # fmt: skip
 def test_mistakes(chain: str, fields: dict[str, Any], place: str, reason: str) -> None:
