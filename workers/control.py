@@ -169,7 +169,7 @@ class Control:
             if ended is None:
                 raise CannotRun(f"run {run_id} of {run.worker} is over: it is {run.state}")
             if self._cancel is not None and run.job_id is not None:
-                await self._cancel(connection, [run.job_id])
+                await self._cancel(connection, [run.id])
             return ended
 
         aborted = await self._in_transaction(work)

@@ -34,7 +34,8 @@ from database import Database
 from logging_setup import OutageLog
 from stores.cold.lone_connection import LoneConnection
 from stores.cold.pool import Connection, DatabaseUnavailable
-from stores.cold.workers.engine_jobs import forget_log, server_ms
+from stores.cold.workers.engine_jobs import forget_log, jobs_of, server_ms
+from stores.cold.workers.runs import note_jobs
 from timing.backoff import Backoff, stop_or
 from workers.engine_driver import EngineDriver, OnConnection, OnLoneConnection, OnPool
 from workers.engine_queries import LEASE, LEASE_S, OwnedQueries, queries_on
@@ -86,11 +87,12 @@ class Engine:
         )
         return int(job)
 
-    async def cancel(self, connection: Connection, job_ids: Sequence[int]) -> None:
+    async def cancel(self, connection: Connection, run_ids: Sequence[int]) -> None:
         """As seam.Cancel."""
-        if job_ids:
+        table = self._settings.qualified.queue_table
+        if jobs := await jobs_of(connection, table, [*map(key_of, run_ids)]):
             queries = self.queries(OnConnection(connection))
-            await queries.drop([types.JobId(job) for job in job_ids])
+            await queries.drop([types.JobId(job) for job in jobs])
 
     def look(self) -> None:
         """Looks for runs now: what holds for queues has changed."""
@@ -137,18 +139,20 @@ class Engine:
     async def restore(self) -> int:
         """Enqueues the open runs that have no job, and returns how many. One that is marked as
         running waits first, for its host to take it. Raises DatabaseUnavailable."""
-        rows = self._database.worker_runs
-        lacking = await rows.without_job(self._settings.qualified.queue_table)
+        table = self._settings.qualified.queue_table
+        lacking = await self._database.worker_runs.without_job(table)
         if not lacking:
             return 0
 
-        async def write(connection: Connection) -> list[tuple[int, int]]:
-            return await self.queries(OnConnection(connection)).enqueue_again(lacking)
+        async def write(connection: Connection) -> int:
+            async with connection.transaction():
+                made = await self.queries(OnConnection(connection)).enqueue_again(lacking)
+                await note_jobs(connection, table, [run.run_id for run in lacking])
+            return len(made)
 
         made = await self._database.pool.write(write)
-        await rows.give_jobs(made)
-        _log.info("runs_enqueued_again", runs=len(made))
-        return len(made)
+        _log.info("runs_enqueued_again", runs=made)
+        return made
 
     async def _manage(
         self, driver: OnLoneConnection, queues: Sequence[str], stop: asyncio.Event, runner: Runner

@@ -188,7 +188,7 @@ class OwnedQueries(Queries):
 
         async def work(connection: Connection) -> None:
             async with connection.transaction():
-                await jobs_aborted(connection, ids)
+                await jobs_aborted(connection, self._tables.jobs, ids)
                 await self.on(connection).drop(ids)
 
         await self.driver.call(work)

@@ -24,8 +24,8 @@ class LazyEngine:
     ) -> int:
         return await self._found().enqueue(connection, run_id, queue, not_before_ms)
 
-    async def cancel(self, connection: Connection, job_ids: Sequence[int]) -> None:
-        await self._found().cancel(connection, job_ids)
+    async def cancel(self, connection: Connection, run_ids: Sequence[int]) -> None:
+        await self._found().cancel(connection, run_ids)
 
     def _found(self) -> "Engine":
         if self._engine is None:

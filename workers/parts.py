@@ -69,15 +69,15 @@ class Parts:
 
     async def abandon(self, run_ids: Sequence[int]) -> None:
         async def work(connection: Connection) -> None:
-            jobs = []
+            given = []
             for run_id in sorted(run_ids):
                 run = await lock_run(connection, run_id)
                 if run is None or await end_as_aborted(connection, run, _ABANDONED) is None:
                     continue
                 if run.job_id is not None:
-                    jobs.append(run.job_id)
-            if jobs:
-                await self._cancel(connection, jobs)
+                    given.append(run_id)
+            if given:
+                await self._cancel(connection, given)
 
         await self._database.workers.in_transaction(work)
 

@@ -24,11 +24,11 @@ class Enqueue(Protocol):
 
 
 class Cancel(Protocol):
-    """Tells the hosts that run these jobs that their runs were aborted, and takes jobs that none
-    runs out of the engine. On the caller's connection: it takes effect when that commits. The run's
-    row is the caller's to change, in the same transaction."""
+    """Tells the hosts that run these runs that they were aborted, and takes the jobs of those that
+    none runs out of the engine. On the caller's connection: it takes effect when that commits. The
+    runs' rows are the caller's to change, in the same transaction."""
 
-    async def __call__(self, connection: Connection, job_ids: Sequence[int]) -> None: ...
+    async def __call__(self, connection: Connection, run_ids: Sequence[int]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,3 +113,26 @@ async def test_hosts_that_stop_hand_back_what_they_run_and_open_runs_wait(fleet:
     await fleet.execute("DROP SCHEMA engine CASCADE")
     await fleet.start()
     assert (await fleet.until_state(run_id, "complete")).attempts == 1
+
+
+async def test_a_lost_job_is_not_taken_for_the_job_of_another_run_with_its_number(
+    fleet: Fleet,
+) -> None:
+    """Where the engine's tables are made anew, their numbers begin anew, too."""
+    host = await fleet.start_ready()
+    assert await host.stop() == 0
+    await fleet.execute("ALTER SEQUENCE engine.pgqueuer_id_seq RESTART WITH 1")
+    lost = [await fleet.force("short"), await fleet.force("raises_twice")]
+    await fleet.execute("TRUNCATE engine.pgqueuer RESTART IDENTITY")
+    others = [await fleet.force(each, {"s": 0}) for each in ("slow", "slow_once")]
+    numbers = [[(await fleet.run(each)).job_id for each in runs] for runs in (lost, others)]
+    assert numbers == [[1, 2], [1, 2]]
+
+    # What is asked of the one reaches no job of the other.
+    await fleet.control.abort(lost[0], "a test")
+    jobs = await fleet.rows("SELECT id FROM engine.pgqueuer WHERE status = 'queued' ORDER BY id")
+    assert [job["id"] for job in jobs] == [1, 2]
+
+    await fleet.start()
+    for run_id in (lost[1], *others):
+        await fleet.until_state(run_id, "complete")

@@ -14,6 +14,12 @@ _LOG_KEPT_DAYS: Final = 7
 _COUNTS_KEPT_DAYS: Final = 90
 
 
+async def jobs_of(connection: Connection, jobs: str, keys: Collection[str]) -> list[int]:
+    """The jobs with these keys in the table `jobs` that are not over."""
+    rows = await connection.fetch(_JOBS_OF.format(jobs=jobs), list(keys))
+    return [row["id"] for row in rows]
+
+
 async def lock_owned(
     connection: Connection, jobs: str, ids: Collection[int], owner: UUID | None
 ) -> set[int]:
@@ -58,6 +64,10 @@ async def server_ms(connection: Connection) -> int:
     return found
 
 
+_JOBS_OF: Final = """
+SELECT id FROM {jobs} WHERE dedupe_key = ANY ($1::text[]) AND status IN ('queued', 'picked')
+ORDER BY id
+"""
 _LOCK_OWNED: Final = """
 SELECT id FROM {jobs} WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2 FOR UPDATE
 """

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from stores.cold.pool import Connection, Pool
+from stores.cold.workers.engine_jobs import KEY_PREFIX
 
 EndState = Literal["complete", "failed", "aborted", "queued"]
 
@@ -127,24 +128,15 @@ class WorkerRuns:
         return await self._pool.read(read) if claims else set()
 
     async def without_job(self, jobs: str) -> list[OpenRun]:
-        """The open runs that the engine has no job for, in its table `jobs`, in order of their
-        ids."""
+        """The open runs that the engine has no job for, in its table `jobs`, in order of their ids.
+        A job is a run's by its key: in tables made anew another run's has the number of a lost
+        one."""
 
         async def read(connection: Connection) -> list[OpenRun]:
             rows = await connection.fetch(_WITHOUT_JOB.format(jobs=jobs))
             return [OpenRun(row["id"], row["queue"], row["state"]) for row in rows]
 
         return await self._pool.read(read)
-
-    async def give_jobs(self, jobs: Iterable[tuple[int, int]]) -> None:
-        """Notes the engine's jobs: pairs of run and job."""
-
-        async def write(connection: Connection) -> None:
-            await connection.execute(_GIVE_JOBS, *map(list, zip(*pairs, strict=True)))
-
-        pairs = list(jobs)
-        if pairs:
-            await self._pool.write(write)
 
 
 async def holds(connection: Connection, worker: str, slot_ms: int, claim: UUID) -> bool:
@@ -159,9 +151,14 @@ async def held_runs(connection: Connection, claims: Mapping[int, UUID]) -> list[
     return [OpenRun(row["id"], row["queue"], "running") for row in rows]
 
 
-async def jobs_aborted(connection: Connection, jobs: Collection[int]) -> None:
-    """Ends the open runs of these jobs of the engine as aborted."""
-    await connection.execute(_JOBS_ABORTED, list(jobs))
+async def note_jobs(connection: Connection, jobs: str, runs: Iterable[int]) -> None:
+    """Notes the numbers of the jobs that these open runs have in the engine's table `jobs`."""
+    await connection.execute(_NOTE_JOBS.format(jobs=jobs), list(runs))
+
+
+async def jobs_aborted(connection: Connection, jobs: str, ids: Collection[int]) -> None:
+    """Ends the open runs of these jobs of the engine, in its table `jobs`, as aborted."""
+    await connection.execute(_JOBS_ABORTED.format(jobs=jobs), list(ids))
 
 
 async def _not_begun(
@@ -257,21 +254,27 @@ SELECT true FROM worker_run
 WHERE worker = $1 AND slot = $2 AND claim = $3 AND state = 'running' FOR SHARE
 """
 
-_WITHOUT_JOB: Final = """
+_WITHOUT_JOB: Final = f"""
 SELECT run.id, run.queue, run.state FROM worker_run AS run
 WHERE run.state IN ('queued', 'running')
-    AND NOT EXISTS (SELECT FROM {jobs} AS job WHERE job.id = run.job_id)
+    AND NOT EXISTS (
+        SELECT FROM {{jobs}} AS job
+        WHERE job.id = run.job_id AND job.dedupe_key = '{KEY_PREFIX}' || run.id
+    )
 ORDER BY run.id
-"""
+"""  # noqa: S608 - of constants
 
-_GIVE_JOBS: Final = """
-UPDATE worker_run AS run SET job_id = given.job
-FROM unnest($1::bigint[], $2::bigint[]) AS given(id, job)
-WHERE run.id = given.id AND run.state IN ('queued', 'running')
-"""
+_NOTE_JOBS: Final = f"""
+UPDATE worker_run AS run SET job_id = job.id
+FROM {{jobs}} AS job
+WHERE run.id = ANY ($1::bigint[]) AND job.dedupe_key = '{KEY_PREFIX}' || run.id
+    AND job.status IN ('queued', 'picked') AND run.state IN ('queued', 'running')
+"""  # noqa: S608 - of constants
 
 _JOBS_ABORTED: Final = f"""
-UPDATE worker_run SET state = 'aborted', claim = NULL, finished_at = {_NOW_MS},
+UPDATE worker_run AS run SET state = 'aborted', claim = NULL, finished_at = {_NOW_MS},
     error = 'cancelled in the console of the engine'
-WHERE job_id = ANY ($1) AND state IN ('queued', 'running')
+FROM {{jobs}} AS job
+WHERE job.id = ANY ($1) AND job.dedupe_key = '{KEY_PREFIX}' || run.id
+    AND run.id = convert_from(job.payload, 'UTF8')::bigint AND run.state IN ('queued', 'running')
 """  # noqa: S608 - of constants
