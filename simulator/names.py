@@ -30,8 +30,9 @@ SPECIAL_USD: Final[dict[str, float]] = {
     "1000X": 0.35,
     "币安人生": 0.12,
 }
-# Coins whose turnover is so large that its text has 17 and more digits at 4h.
-BUSY: Final = frozenset({"PEPE", "SHIB", "BONK"})
+# Coins whose turnover is so large that its text has 17 and more digits at 4h: cheap ones, whose
+# prices have so many decimals that this takes no more than the turnover of a great market.
+BUSY: Final = frozenset({"PEPE"})
 
 # Usual prices of well-known assets in US dollars: their magnitude, not the day's price.
 _USUAL_USD: Final = """
