@@ -47,11 +47,10 @@ def read_rows(text: DocumentText) -> Iterator[MarketRows]:
     """All rows in the order of the text, some at a time. Raises DocumentError."""
     width = len(column_names(text))
     for markets in _steps(text.markets):
-        rows = [bytes(text.rows(span)) for span in markets]
-        counts = [each.count(b"[") - 1 for each in rows]
+        rows = _joined([text.rows(span) for span in markets])
         # A search for one byte is much faster, and no number has that one.
-        has_null = any(b"n" in each for each in rows)
-        lines = _lines(rows, width, has_null)
+        has_null = b"n" in rows
+        counts, lines = _lines(rows.replace(_NULL, _NO_NUMBER) if has_null else rows, width)
         if len(lines) != sum(counts):
             raise DocumentError("a row has not as many numbers as there are columns")
         if not (np.abs(lines[:, 0]) < _NO_TIME).all():
@@ -75,23 +74,26 @@ def _steps(markets: Sequence[MarketSpan]) -> Iterator[Sequence[MarketSpan]]:
         yield markets[start:]
 
 
-def _lines(rows: Sequence[bytes], width: int, has_null: bool) -> Floats:
-    """The numbers of all rows, in lines of `width`, with the sign for null."""
-    pieces = [each for each in rows if len(each) > 2] or [b""]
-    pieces[0] = b"[" + pieces[0]
-    pieces[-1] += b"]"
-    flat = b",".join(pieces)
-    if has_null:
-        flat = flat.replace(_NULL, _NO_NUMBER)
+def _joined(rows: Sequence[memoryview]) -> bytes:
+    """The lists of markets as one list."""
+    first, *others = rows
+    return b",".join((b"[" + first, *others)) + b"]"
+
+
+def _lines(rows: bytes, width: int) -> tuple[list[int], Floats]:
+    """How many rows each market has, and the numbers of all in lines of `width`, with the sign for
+    null."""
     try:
         if simdjson is None:
-            numbers = orjson.loads(flat.translate(None, b"[]").join((b"[", b"]")))
+            markets = orjson.loads(rows)
+            numbers = [number for market in markets for row in market for number in row]
             if not {*map(type, numbers)} <= {int, float}:
                 raise ValueError("not only numbers")
             found = np.fromiter(numbers, np.float64, len(numbers))
         else:
+            markets = simdjson.Parser().parse(rows)
             # It goes through the lists in the list.
-            found = np.frombuffer(simdjson.Parser().parse(flat).as_buffer(of_type="d"))
-        return found.reshape(-1, width)
+            found = np.frombuffer(markets.as_buffer(of_type="d"))
+        return [len(market) for market in markets], found.reshape(-1, width)
     except (ValueError, TypeError) as error:
         raise DocumentError(f"unreadable rows: {error}") from None
