@@ -145,16 +145,26 @@ async def where(url: str) -> str:
         await connection.close()
 
 
+@pytest.fixture
+def new_postgres(led_astray: Path) -> Iterator[OwnPostgres]:
+    """A server whose cluster was made where the signs are."""
+    with tempfile.TemporaryDirectory(prefix="pc-", dir=quick_folder()) as folder:
+        server = OwnPostgres(Path(folder))
+        yield server
+        server.embedded.release()
+        server.embedded.remove()
+
+
 async def test_an_embedded_server_started_beside_it_is_ours(
-    led_astray: Path, own_postgres: OwnPostgres
+    led_astray: Path, new_postgres: OwnPostgres
 ) -> None:
-    assert await where(own_postgres.url) == str(own_postgres.embedded.data_folder() / "data")
-    database = Database(own_postgres.url)
+    assert await where(new_postgres.url) == str(new_postgres.embedded.data_folder() / "data")
+    database = Database(new_postgres.url)
     assert await database.coin_records.list_coins() == []
     await database.aclose()
-    own_postgres.kill()  # finds its own processes
-    own_postgres.start()
-    assert await where(own_postgres.url) == str(own_postgres.embedded.data_folder() / "data")
+    new_postgres.kill()  # finds its own processes
+    new_postgres.start()
+    assert await where(new_postgres.url) == str(new_postgres.embedded.data_folder() / "data")
     assert_unused(led_astray)
 
 
