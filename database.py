@@ -71,6 +71,7 @@ from stores.cold.pool import (
 )
 from stores.cold.providers.tables import ProviderTables
 from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_versions
+from stores.cold.session_lock import SessionLock
 from stores.cold.workers.config import WorkerConfig
 from stores.cold.workers.log import ExecutionLog, LogFilter, LogLine, NewLine
 from stores.cold.workers.queues import QueueRow, QueueRows
@@ -227,6 +228,10 @@ class Database:
     def lone_connection(self, name: str) -> LoneConnection:
         """A connection of its own beside the pool's; `name` is what the server's views show."""
         return LoneConnection(self._address, name)
+
+    def session_lock(self, name: str) -> SessionLock:
+        """A lock that one process of all holds while it lives; free of cost until it is taken."""
+        return SessionLock(self.lone_connection(f"perpcache-{name}"), name)
 
     @property
     def pool(self) -> Pool:

@@ -131,6 +131,7 @@ async def notifying(
         rules=rules_of(settings),
         writer=writer_of(settings),
         holder=holder,
+        lock=parts.database.session_lock("notify"),
     )
     watching = _beside(watcher.run(stop), stop, _STOP_S)
     async with telling, contextlib.aclosing(looking), watching:

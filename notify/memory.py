@@ -28,6 +28,15 @@ class Memory:
     def is_loaded(self) -> bool:
         return self.token is not None
 
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether it knows nothing of what the last holder has told."""
+        return self.token == 0
+
+    def stand_in(self) -> None:
+        """This process tells from now on, in place of the last holder, while the store is away."""
+        self.token = 0  # before all tokens of leases
+
     async def load(self, lease: Lease) -> None:
         """Reads what the holder before has left. Raises StoreUnavailable.
 
@@ -40,6 +49,8 @@ class Memory:
         stored: Record = {id_: known for id_, known in decoded.items() if known is not None}
         if self.token is None:
             record = stored
+        elif self.is_stand_in:
+            record = {**of_store_away(self.record), **stored}
         elif lease.token in (self.token, self.token + 1):
             record = self.record
         elif lease.token < self.token:

@@ -25,6 +25,7 @@ from notify.decisions import (
 from notify.memory import Memory
 from notify.outbox import Outbox
 from notify.rules import MINUTE_S, Rules
+from notify.stand_in import Lock, StandIn
 from notify.texts import Writer
 from status.problem import Problem, ProblemKind
 from stores.hot.leases import Lease, LeaseLost, new_nonce, try_acquire
@@ -61,9 +62,10 @@ class Watcher:
         holder: str,
         clock: Clock | None = None,
         ttl_s: float | None = None,
+        lock: Lock | None = None,
     ) -> None:
         """`look` finds the problems, the worst first, STORE_AWAY among them; `holder` is this
-        process's name, `ttl_s` the time after which a dead one is replaced."""
+        process's name, `ttl_s` the time after which a dead one is replaced; `lock`: see StandIn."""
         self._store = store
         self._look = look
         self._outbox = outbox
@@ -75,6 +77,7 @@ class Watcher:
         self._nonce = new_nonce()
         self._lease: Lease | None = None
         self._memory = Memory(store)
+        self._stand_in = StandIn(lock, self._clock)
         self._saving = asyncio.Lock()
         self._in_flight: dict[asyncio.Task[None], Message] = {}
         self._sent_at_s: list[float] = []  # within the last minute
@@ -113,6 +116,8 @@ class Watcher:
         found = list(problems)[:_MOST_PROBLEMS]
         if not self.holds_lease and not any(p.kind is ProblemKind.STORE_AWAY for p in found):
             return True  # the store is back: the lease first, which another may have by now
+        if self._memory.is_stand_in:  # what else was told before, nobody here knows
+            found = [each for each in found if each.kind is ProblemKind.STORE_AWAY]
         self._memory.record = followed(self._memory.record, found, self._rules, now_ms)
         self._tell(now_ms)
         if await self._save():
@@ -130,8 +135,8 @@ class Watcher:
         return self._lease is not None and self._lease.held
 
     async def _watches(self) -> bool:
-        """Whether this process holds the lease, or was the last holder and the store is away.
-        Raises StoreUnavailable if it held none before."""
+        """Whether this process holds the lease, or the store is away and it was the last holder, or
+        stands in for that. Raises StoreUnavailable if it does not tell of that."""
         if self.holds_lease and self._memory.is_loaded:
             return True
         try:
@@ -144,12 +149,19 @@ class Watcher:
                 )
             if self._lease is not None:
                 await self._memory.load(self._lease)
-                log.info("watching", holder=self._holder)
-                return True
         except StoreUnavailable as error:
-            if not self._memory.is_loaded:
+            if self._memory.is_loaded:
+                await self._stand_in.keep_others_away()
+            elif await self._stand_in.is_called():
+                log.warning("watch_stood_in_for", holder=self._holder, error=str(error))
+                self._memory.stand_in()
+            else:
                 raise
             self._outage.failed(error)
+            return True
+        await self._stand_in.store_is_back()
+        if self._lease is not None:
+            log.info("watching", holder=self._holder)
             return True
         if self._memory.is_loaded:
             self._hand_over()
@@ -228,5 +240,6 @@ class Watcher:
             task.cancel()
         await asyncio.gather(*list(self._in_flight), return_exceptions=True)
         await self._outbox.aclose()
+        await self._stand_in.store_is_back()
         if self._lease is not None:
             await self._lease.release()

@@ -80,10 +80,10 @@ class LoneConnection:
                 try:
                     await self._open()
                 except DatabaseUnavailable as error:
-                    outage.failed(error)
+                    outage.failed(error, connection=self._name)
                     await stop_or(stop, backoff.pause_s())
                     continue
-                outage.recovered()
+                outage.recovered(connection=self._name)
                 backoff.reset()
                 await _first(stop, self._lost)
                 self._drop()

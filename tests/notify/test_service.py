@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import psutil
 import pytest
@@ -12,6 +12,7 @@ import redis
 from tests.fixtures.service import ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
+from tests.fixtures.upstash import OwnValkey
 from tests.notify.receiver import Receiver, receiving
 
 PASSWORD, TOKEN, UUID = "Qz7kXwkf9jVq", "Tk3nVxqjZw81", "0a1b2c3d-Xwkf-9zxq"
@@ -139,3 +140,45 @@ async def test_a_ban_is_told_over_the_death_of_who_tells_it(
     await service.stop()
     lines = "\n".join(service.lines)
     assert [secret for secret in (PASSWORD, TOKEN, UUID) if secret in lines] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_store_that_is_away_is_told_over_the_death_of_who_watched(
+    start_simulator: StartSimulator,
+    start_service: StartService,
+    service_settings: ServiceSettings,
+    receiver: Receiver,
+    own_valkey: Callable[..., OwnValkey],
+) -> None:
+    server = own_valkey()
+    given = {"NOTIFY_AFTER_S": "0", "NOTIFY_AGAIN_S": "3600", "NOTIFY_DIGEST": "60"}
+    service = await start_service(
+        "serve",
+        **service_settings(
+            start_simulator(binance=1, bybit=1),
+            REDIS_URL=server.url,
+            NOTIFY_URLS=receiver.url,
+            INSTALLATION_ID="live-1",
+            LIVE="off",
+            **given,
+        ),
+    )
+    await service.funding_ready()
+    with redis.Redis.from_url(server.url, decode_responses=True) as store:
+        holder = int(held(store).rpartition(":")[2])
+    server.pause()
+    psutil.Process(holder).send_signal(signal.SIGKILL)
+
+    async def is_told(mark: str) -> None:
+        async def is_there() -> bool:
+            return f"[{mark}] live-1: store away: hot" in receiver.titles
+
+        await until(is_there, 150, lambda: "\n".join([*receiver.titles, *service.lines]))
+
+    await is_told("critical")
+    assert service.said("watch_stood_in_for")
+    server.resume()
+    await is_told("over")
+    found = [each for each in receiver.titles if "store away" in each]
+    assert found == [f"[{mark}] live-1: store away: hot" for mark in ("critical", "over")]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from config import load_settings
+from database import Database
 from notify.destination import Destination
 from notify.outbox import Outbox
 from notify.rules import Rules
@@ -283,6 +284,58 @@ async def test_another_host_takes_over_while_the_store_was_away_from_the_last(
         "[critical] live-1: exchange banned: binance",
         "[over] live-1: store away: hot store",
     ]
+
+
+async def test_one_of_all_stands_in_for_a_holder_that_is_gone_with_the_store(
+    hosts: Hosts, own_valkey: Callable[..., OwnValkey], database_url: str
+) -> None:
+    server = own_valkey()
+    settings = load_settings(redis_url=server.url)
+    async with contextlib.AsyncExitStack() as opened:
+        watchers, locks = [], []
+        for number in (1, 2, 3):
+            store = open_hot_store(settings, client_name="test")
+            opened.push_async_callback(store.aclose)
+            database = Database(database_url)
+            opened.push_async_callback(database.aclose)
+            locks.append(database.session_lock("notify"))
+            opened.push_async_callback(locks[-1].release)
+            watchers.append(hosts.watcher(store, f"host-{number}:1", ttl_s=1.0, lock=locks[-1]))
+        last, *others = watchers
+        hosts.problems = [BANNED]
+
+        async def lost() -> bool:
+            return not last.holds_lease
+
+        async def looks(who: Sequence[Watcher], seconds: int) -> None:
+            for _ in range(0, seconds, 10):
+                for each in who:
+                    await hosts.look(each, 10 / len(who))
+
+        async with ended(*watchers):
+            await looks(watchers, 20)
+            assert hosts.receiver.titles == ["[critical] live-1: exchange banned: binance"]
+            server.kill()
+            hosts.problems = [STORE_AWAY]
+            await until(lost)
+            # While the one lives that watched last, it alone tells, for however long.
+            await looks(watchers, 120)
+            assert hosts.receiver.titles[1:] == ["[critical] live-1: store away: hot store"]
+            # It is gone, and with it its lock: another tells of the store, and of nothing else.
+            await locks[0].release()
+            hosts.problems = [STORE_AWAY, STALE]
+            await looks(others, 120)
+            assert hosts.receiver.titles[2:] == ["[critical] live-1: store away: hot store"]
+            server.start()
+            hosts.problems = [BANNED]
+
+            async def over() -> bool:
+                await looks(others, 20)
+                return len(hosts.receiver.taken) >= 4
+
+            await until(over)
+            await looks(others, 120)
+            assert hosts.receiver.titles[3:] == ["[over] live-1: store away: hot store"]
 
 
 async def test_a_record_that_others_have_overwritten_is_replaced(
