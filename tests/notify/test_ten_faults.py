@@ -1,6 +1,8 @@
-"""Ten faults of a running service, each caused for real: shown by GET /status within 5 s, in words
-that say what to do, and told once, once more, and at their end."""
+"""Ten faults of a running service, each caused for real: shown within 5 s by GET /status and on the
+page in a browser, in words that say what to do, and told once, once more, and at their end."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any, Final
@@ -8,11 +10,13 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from live.exchange_feed import SILENT_S
 from status.low_disks import host_name
+from tests.fixtures.browser import Opened, browser, opened
 from tests.fixtures.disk import MakeDisk, fill
 from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.signals import until
-from tests.fixtures.simulator import StartSimulator
+from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey
 from tests.notify.receiver import Receiver, receiving
 from tests.notify.told import told
@@ -48,6 +52,14 @@ async def funds(job: Context) -> None:
 """
 
 
+def break_schedule(folder: Path) -> None:
+    (folder / "broken").touch()
+
+
+def mend_schedule(folder: Path) -> None:
+    (folder / "broken").unlink()
+
+
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as receiver:
@@ -69,9 +81,11 @@ def notified(receiver: Receiver) -> dict[str, str]:
 class Page:
     """What the page shows, and what was told."""
 
-    def __init__(self, service: Service, receiver: Receiver) -> None:
+    def __init__(self, service: Service, receiver: Receiver, opened: Opened | None = None) -> None:
+        """`opened`: the page in a browser, on which all has to be seen, too."""
         self._service = service
         self._receiver = receiver
+        self._opened = opened
         self.problems: dict[str, Any] = {}
 
     async def look(self) -> dict[str, Any]:
@@ -85,11 +99,21 @@ class Page:
         async def all_there() -> bool:
             return set(ids) <= set(await self.look())
 
-        await until(all_there, within_s, lambda: self._all(ids))
+        await asyncio.gather(
+            until(all_there, within_s, lambda: self._all(ids)),
+            *(self._is_seen(each, within_s) for each in ids),
+        )
         for each in ids:
             text, todo = WORDS[each]
             assert text in self.problems[each]["text"], self.problems[each]
             assert todo in self.problems[each]["todo"], self.problems[each]
+
+    async def _is_seen(self, id_: str, within_s: float) -> None:
+        if self._opened is not None:
+            seen = self._opened.page.locator(".problem")
+            for words in WORDS[id_]:
+                seen = seen.filter(has_text=words)
+            await seen.first.wait_for(timeout=within_s * 1000)
 
     async def shows_none(self, ids: Collection[str], within_s: float = SHOWN_S) -> None:
         async def none_there() -> bool:
@@ -128,12 +152,25 @@ class Page:
         return "\n".join([*shown, "told:", *map(str, told(self._receiver).items())])
 
 
+@contextlib.asynccontextmanager
+async def in_browser(service: Service) -> AsyncIterator[Opened]:
+    """The page of the service, with what is wrong now."""
+    async with browser() as launched, opened(launched, service.address) as found:
+        await found.goto("#/now")
+        # What the API cannot answer while a store is away.
+        found.expect("status of 503")
+        yield found
+
+
 async def update_funding(service: Service) -> None:
     path = "/api/v1/internal/update-fr"
     await service.ended(await service.post(path, Authorization=f"Bearer {SECRET}"))
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("where", ["status", pytest.param("page", marks=pytest.mark.slow)])
 async def test_faults_of_exchanges_and_providers(
+    where: str,
     start_simulator: StartSimulator,
     start_service: StartService,
     service_settings: ServiceSettings,
@@ -151,7 +188,12 @@ async def test_faults_of_exchanges_and_providers(
         **notified(receiver),
     )
     service = await start_service(**settings)
-    page = Page(service, receiver)
+    async with contextlib.AsyncExitStack() as windows:
+        window = await windows.enter_async_context(in_browser(service)) if where == "page" else None
+        await check_exchanges_and_providers(service, exchanges, Page(service, receiver, window))
+
+
+async def check_exchanges_and_providers(service: Service, exchanges: Simulator, page: Page) -> None:
     await page.shows_none(WORDS)
 
     # All providers are down, and Bybit has no rates.
@@ -239,7 +281,6 @@ async def test_faults_of_schedules_streams_and_stores(
 ) -> None:
     exchanges, store = start_simulator(binance=4, bybit=4), own_valkey()
     (data_dir / "plugin.py").write_text(SCHEDULE)
-    broken = data_dir / "broken"
     streams = exchanges.base_url.replace("http", "ws", 1)
     settings = service_settings(
         exchanges,
@@ -254,7 +295,20 @@ async def test_faults_of_schedules_streams_and_stores(
         **notified(receiver),
     )
     service = await start_service(**settings)
-    page = Page(service, receiver)
+    async with in_browser(service) as window:
+        await check_schedules_streams_and_stores(
+            service, exchanges, Page(service, receiver, window), store, database_url, data_dir
+        )
+
+
+async def check_schedules_streams_and_stores(
+    service: Service,
+    exchanges: Simulator,
+    page: Page,
+    store: OwnValkey,
+    database_url: str,
+    folder: Path,
+) -> None:
     await service.collect("4h")
 
     async def streams_flow() -> bool:
@@ -269,16 +323,16 @@ async def test_faults_of_schedules_streams_and_stores(
         async with database.transaction():
             # The record's table is locked: nothing that is published from now on is recorded.
             await database.execute("LOCK TABLE history_publishes")
-            broken.touch()
+            break_schedule(folder)
             await page.shows(["schedule_failing:funds"])
             stall = {"kind": "stream_stall", "exchange": "binance", "seconds": 2}
             exchanges.post("/sim/faults", stall)
-            await page.shows(["streams_unproven:binance"])
+            await page.shows(["streams_unproven:binance"], SILENT_S + SHOWN_S)
             await service.collect("4h")
             await page.shows(found, HISTORY_LATE_S + SHOWN_S)
             for mark in ("begun", "again"):
                 await page.are_told(found, mark)
-            broken.unlink()
+            mend_schedule(folder)
             exchanges.delete("/sim/faults")
     finally:
         await database.close()
