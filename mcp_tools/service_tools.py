@@ -21,7 +21,7 @@ from mcp_tools.rows_of_documents import LONGEST_REASON, with_missing
 _UNTOLD: Final = "no provider has told it: the tool `freshness` may say why"
 _LONGEST_SUMMARY: Final = 500
 _LONGEST_TITLE: Final = 300
-_MOST_PROBLEMS: Final = 50
+_MOST_PROBLEMS: Final = 20
 
 
 class ServiceTools:
