@@ -19,6 +19,7 @@ from commands.demo_backfill import show_a_backfill
 from commands.demo_client import compact_table, get, progress_bars, run_job, short_number, utc
 from commands.demo_close import Simulated, begin_ms, show_a_close
 from commands.demo_history import show_the_record
+from commands.demo_page import may_wait, show_the_page
 from commands.demo_process import running
 from commands.demo_providers import show_the_providers, simulated_providers
 from commands.demo_rounds import show_the_rounds
@@ -59,7 +60,7 @@ async def run_demo(markets: int) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     console.print(
         f"Done in {time.monotonic() - started:.0f} s; nothing is left running, and the temporary "
-        "data is removed.\nNext: [bold]make run[/bold] serves the live exchanges, "
+        "data is removed.\nNext: [bold]make run[/bold] serves the live exchanges and their page, "
         "docs/start.md shows how a bot reads it.",
         highlight=False,
     )
@@ -92,7 +93,9 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
         service = running(["serve"], {**settings, "LIVE": "auto", "SCHEDULES": "off"}, folder)
         console.print("Starting Valkey, PostgreSQL, the API, the worker and the live feed ...")
         async with service as address:
-            console.print(f"The service answers at {address}", highlight=False)
+            console.print(
+                f"The service answers at {address}, its page is {address}/ui/", highlight=False
+            )
             timeout = aiohttp.ClientTimeout(total=30)
             async with (
                 aiohttp.ClientSession(address, timeout=timeout) as client,
@@ -107,6 +110,8 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 await show_the_record(console, client, four_hours)
                 await show_the_providers(console, client, providers_address)
         await show_the_rounds(console, settings, folder)
+        if may_wait(console):
+            await show_the_page(console, settings, folder, exchange_address)
 
 
 async def _refresh(console: Console, client: aiohttp.ClientSession, secret: str) -> float:
