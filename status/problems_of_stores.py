@@ -12,8 +12,9 @@ from status.parts_state import DatabaseFound
 from status.problem import Problem, ProblemKind, Severity
 from status.readiness import journal_faults
 from status.snapshot import Snapshot
-from stores.hot.beats import StoreHealth
+from stores.hot.beats import BEAT_TIMES, StoreHealth
 from stores.hot.journal import JournalState, whole
+from stores.hot.store import Kind
 from texts.foreign import cut
 from timing.clock import utc_text
 
@@ -42,13 +43,15 @@ def store_problems(settings: Settings, found: Found, now_ms: int) -> Iterator[Pr
             " still have, and nothing is collected until it answers.",
         )
         return
-    yield from _hot_store(settings, health, snapshot.prefix)
+    yield from _hot_store(settings, health, snapshot.kind, snapshot.prefix)
     yield from _memory(snapshot)
     if settings.history == "on" and snapshot.store.journal is not None:
         yield from history_problems(settings, snapshot.store.journal, now_ms)
 
 
-def _hot_store(settings: Settings, health: StoreHealth, prefix: str) -> Iterator[Problem]:
+def _hot_store(
+    settings: Settings, health: StoreHealth, kind: Kind, prefix: str
+) -> Iterator[Problem]:
     if health.refusal is not None:
         yield Problem(
             ProblemKind.STORE_READ_ONLY,
@@ -63,9 +66,10 @@ def _hot_store(settings: Settings, health: StoreHealth, prefix: str) -> Iterator
             ProblemKind.NO_WORKER,
             "workers",
             Severity.CRITICAL,
-            "no worker has sent a heartbeat lately, so no job runs",
-            "Start one: python main.py serve, or python main.py worker; if one runs, its log says"
-            " why it does not reach the hot store.",
+            f"no worker has sent a heartbeat for {BEAT_TIMES[kind].ttl_s} s, so no job runs: it was"
+            " killed, cannot start, or does not reach the hot store",
+            "Start one: python main.py serve, or python main.py worker; if one runs or ends at"
+            " once, its log says why.",
         )
     longest_ms = max(_LEAST_SUSPICIOUS_MS, 4 * round(settings.worker_lock_ttl_s * 1000))
     for key, lock in health.locks.items():

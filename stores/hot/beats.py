@@ -92,15 +92,16 @@ class BeatTimes:
     ttl_s: int
 
 
-# Upstash bills every command. There, a heartbeat is also the look for new jobs.
-_BEAT_TIMES: Final = {"native": BeatTimes(10.0, 30), "upstash": BeatTimes(30.0, 60)}
+# Of workers, by kind of store. Upstash bills every command; there, a heartbeat is also the look for
+# new jobs.
+BEAT_TIMES: Final = {"native": BeatTimes(10.0, 30), "upstash": BeatTimes(30.0, 60)}
 # Nothing else hangs on those of live processes.
 _LIVE_TIMES: Final = {"native": BeatTimes(10.0, 30), "upstash": BeatTimes(60.0, 150)}
 
 
 def beat_times(store: HotStore) -> BeatTimes:
     """The times of workers for this kind of store."""
-    return _BEAT_TIMES[store.kind]
+    return BEAT_TIMES[store.kind]
 
 
 def live_beat_times(store: HotStore) -> BeatTimes:

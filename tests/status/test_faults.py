@@ -289,6 +289,15 @@ async def test_disk_and_memory_are_nearly_full(
     await only(api, ProblemKind.DISK_NEARLY_FULL, host_name())
 
 
+async def test_no_worker_is_alive(start_api: StartApi, redis_url: str, database_url: str) -> None:
+    api = await start_api(redis_url=redis_url, dsn=database_url, live="off", disk_free_min=0)
+    nobody = await only(api, ProblemKind.NO_WORKER, "workers")
+    assert nobody["severity"] == "critical" and "for 30 s" in nobody["text"]
+    assert "python main.py serve" in nobody["todo"]
+    await beat(api.store, "host:1")
+    assert await problems(api) == {}
+
+
 async def test_stores_are_away(start_api: StartApi, redis_url: str) -> None:
     api = await start_api(redis_url="redis://127.0.0.1:1", live="off", disk_free_min=0)
     found = await problems(api)
