@@ -18,11 +18,19 @@ _SYMBOL: Final = r"^[^\W_]{2,40}$"
 _WORD: Final = r"^[\w.-]{1,40}$"
 
 Symbol = Annotated[
-    str, Field(pattern=_SYMBOL, description="A contract, such as BTCUSDT; upper or lower case.")
+    str,
+    Field(
+        pattern=_SYMBOL,
+        description="A contract, such as BTCUSDT: 2 to 40 letters and digits of either case.",
+    ),
 ]
 Symbols = Annotated[
     list[Symbol],
-    Field(min_length=1, max_length=MOST_SYMBOLS, description="Contracts, such as BTCUSDT."),
+    Field(
+        min_length=1,
+        max_length=MOST_SYMBOLS,
+        description="Contracts, such as BTCUSDT: each of 2 to 40 letters and digits.",
+    ),
 ]
 ThisExchange = Annotated[
     Exchange, WithJsonSchema({"type": "string", "enum": [*map(str, Exchange)]})
@@ -46,7 +54,11 @@ RowCount = Annotated[
 ]
 MarketCount = Annotated[int, Field(ge=1, le=MOST_MARKETS, description="So many markets at most.")]
 Search = Annotated[
-    str | None, Field(pattern=r"^[^\W_]{1,40}$", description="A part of a symbol, such as BTC.")
+    str | None,
+    Field(
+        pattern=r"^[^\W_]{1,40}$",
+        description="A part of a symbol, such as BTC: letters and digits.",
+    ),
 ]
 Instant = Annotated[
     str,
