@@ -1,6 +1,7 @@
 """Every fixture lives in tests/fixtures, one file for each real thing that tests talk to."""
 
 import gc
+import os
 from collections.abc import Generator
 
 import pytest
@@ -18,6 +19,9 @@ LONG = (
     *("test_worker.py", "test_live.py", "test_upstash_service.py"),
     *("test_hour_of_faults.py", "test_secrets.py", "test_providers_part.py", "test_schema.py"),
 )
+
+# The folder whose tests one process of pytest runs.
+TOGETHER = "dashboard"
 
 # By default an example of more than 200 ms fails, which a busy machine does to any.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -58,5 +62,15 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(trylast=True)  # once it is known which tests run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
+    # Each process that runs a test of the page starts a service and a browser for it. Processes
+    # begin with equal shares of the list and take from the ends of each other's: at the beginning
+    # of the second share, all these tests run in one process, from the start on.
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        share = len(items) // processes
+        together = [item for item in items if item.path.parent.name == TOGETHER]
+        others = [item for item in items if item.path.parent.name != TOGETHER]
+        items[:] = [*others[:share], *together, *others[share:]]
