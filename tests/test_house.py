@@ -70,8 +70,9 @@ def modules() -> dict[str, Path]:
     return found
 
 
-@cache
 def tree_of(module: str) -> ast.Module:
+    """Not kept: the trees are millions of objects, through which all later tests would look for
+    garbage."""
     return ast.parse(modules()[module].read_text(encoding="utf-8"))
 
 
