@@ -24,6 +24,7 @@ from live.distrusted_epochs import DistrustedEpochs
 from live.exchange_time import ExchangeTime
 from live.feed_state import FeedState, FeedTeller, LastClose, feed_name
 from live.settlement_watch import ALL_MARKETS, SettlementWatch, is_offered
+from live.silence import Silence
 from live.stream_address import stream_address
 from live.stream_counts import End
 from live.stream_pool import StreamPool
@@ -57,8 +58,6 @@ NOTHING_COMES_S: Final = 120.0
 _GIVEN_UP_S: Final = 60.0  # before it is taken again
 # Connections that REST has contradicted are replaced no more often: each costs some closes by REST.
 RENEWED_EVERY_S: Final = 600.0
-# No data of any market for so long is told at once, and seen within 5 s.
-SILENT_S: Final = 3.0
 _NEWS_EVERY_S: Final = 0.5
 _TIMEFRAME: Final = Timeframe.M5
 _RECONNECTS: Final = tuple(end for end in End if end is not End.STOPPED)
@@ -368,32 +367,26 @@ class _Feeding:
         clock = self._parts.clock
         teller = FeedTeller(self._parts.store, self._lease, self._exchange)
         outage = OutageLog(log, "feed_state_not_told", "feed_state_told_again")
-        at_s, messages, hearing = clock.monotonic_s(), 0, _Hearing(clock)
+        at_s, messages, silence = clock.monotonic_s(), 0, Silence(clock)
         while True:
             now, so_far = clock.monotonic_s(), self._pool.counts.messages
             rate = (so_far - messages) / (now - at_s) if now > at_s else 0.0
-            if hearing.is_silent(self._pool.counts.data):
-                rate = 0.0
             at_s, messages = now, so_far
+            told = self._news(silence)
             try:
-                await teller.tell(self._state(rate))
+                await teller.tell(self._state(rate, is_silent=told[0]))
                 outage.recovered(exchange=self._exchange)
             except StoreUnavailable as error:
                 outage.failed(error, exchange=self._exchange)
-            await self._until_news(hearing, now + teller.every_s)
+            until_s = now + teller.every_s
+            while (left_s := until_s - clock.monotonic_s()) > 0 and self._news(silence) == told:
+                await clock.sleep(min(_NEWS_EVERY_S, left_s))
 
-    async def _until_news(self, hearing: "_Hearing", until_s: float) -> None:
-        """Waits until then, or until the streams fall silent or come back, or the last connection
-        is cut or the first one open."""
+    def _news(self, silence: Silence) -> tuple[bool, bool]:
+        """What is told at once when it changes: whether the streams are silent, and open."""
+        return silence.lasts(self._pool.counts.data), self._pool.is_open
 
-        def news() -> tuple[bool, bool]:
-            return hearing.is_silent(self._pool.counts.data), self._pool.is_open
-
-        clock, before = self._parts.clock, news()
-        while (left_s := until_s - clock.monotonic_s()) > 0 and news() == before:
-            await clock.sleep(min(_NEWS_EVERY_S, left_s))
-
-    def _state(self, messages_per_s: float) -> FeedState:
+    def _state(self, messages_per_s: float, *, is_silent: bool) -> FeedState:
         book, pool, now_ms = self._book, self._pool.status(), self._now_ms()
         return FeedState(
             exchange=self._exchange,
@@ -411,6 +404,7 @@ class _Feeding:
             refused=len(pool.refused) + len(self._refused),
             restarts=self._writer.restarts,
             last_close=self._last_close(),
+            is_silent=is_silent,
         )
 
     def _last_close(self) -> LastClose | None:
@@ -447,16 +441,3 @@ class _Feeding:
 
     def _unproven(self) -> dict[str, int]:
         return Counter(str(lapse.reason) for lapse in self._book.unproven().values())
-
-
-class _Hearing:
-    """Since when no data of any market has come, by looks at how many events came so far."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._data, self._since_s = 0, clock.monotonic_s()
-
-    def is_silent(self, data: int) -> bool:
-        if data != self._data:
-            self._data, self._since_s = data, self._clock.monotonic_s()
-        return self._clock.monotonic_s() - self._since_s >= SILENT_S

@@ -43,7 +43,8 @@ class FeedState(msgspec.Struct):
     clock is ahead of the process's machine. `lag_ms`: how late the newest closing
     events came after their close, by share ("p50", "p99"). `unproven`: markets by reason;
     `reconnects`: connections that ended since the feed began, by reason. `refused`: names that the
-    exchange refuses. `restarts`: how often the log began anew."""
+    exchange refuses. `restarts`: how often the log began anew.
+    `is_silent`: whether no data of any market comes; None: an earlier release does not tell."""
 
     exchange: str
     holder: str
@@ -60,6 +61,7 @@ class FeedState(msgspec.Struct):
     refused: int
     restarts: int
     last_close: LastClose | None = None
+    is_silent: bool | None = None
 
 
 _DECODER: Final = msgspec.json.Decoder(FeedState)

@@ -60,7 +60,7 @@ def _wrong(
         failure = without_addresses(feed.last_failure or "")
         why = f": {cut(failure, _LONGEST_REASON)}" if failure else ""
         return f"no connection to the streams of {exchange} is open{why}", None
-    if feed.messages_per_s == 0:
+    if feed.messages_per_s == 0 if feed.is_silent is None else feed.is_silent:
         return (
             f"the streams of {exchange} are silent: no message of {feed.markets} markets came",
             None,

@@ -14,12 +14,14 @@ from live.exchange_feed import ExchangeFeed, FeedParts
 from live.exchanges import STREAM_VENUES
 from live.feed_state import FeedState, feed_states
 from live.live_candles import LiveCandles, catch_up
+from live.silence import LONGEST_S
 from live.stream_venue import StreamVenue
 from metrics.exposition import MetricsPage
 from metrics.live import LiveMetrics
 from stores.hot.leases import current_holder
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreUnavailable
+from tests.fixtures.lateness import elapsed
 from tests.fixtures.numbers import numbers_of
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator, StartSimulator
@@ -310,13 +312,16 @@ async def test_silence_is_told_at_once_and_so_is_its_end(
             state = await fed.state()
             if state is None or not state.connections:
                 return False
-            return (state.messages_per_s == 0) == silent
+            return state.is_silent == silent
 
         await until(is_told, 15)
 
-    await until_told(silent=True)
+    await fed.pass_to(OPEN_MS + STEP_MS + 5_000)
     await until_told(silent=False)
-    await until_told(silent=True)
+    async with elapsed() as passed:
+        await until_told(silent=True)
+    assert passed.own_s < LONGEST_S - 2
+    await until_told(silent=False)
 
 
 @one_exchange

@@ -10,7 +10,7 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
-from live.exchange_feed import SILENT_S
+from live.silence import SHORTEST_S
 from status.low_disks import host_name
 from tests.fixtures.browser import Opened, browser, opened
 from tests.fixtures.disk import MakeDisk, fill
@@ -279,7 +279,8 @@ async def test_faults_of_schedules_streams_and_stores(
     database_url: str,
     data_dir: Path,
 ) -> None:
-    exchanges, store = start_simulator(binance=4, bybit=4), own_valkey()
+    # So many that three seconds without a message mean something.
+    exchanges, store = start_simulator(binance=60, bybit=2), own_valkey()
     (data_dir / "plugin.py").write_text(SCHEDULE)
     streams = exchanges.base_url.replace("http", "ws", 1)
     settings = service_settings(
@@ -327,7 +328,7 @@ async def check_schedules_streams_and_stores(
             await page.shows(["schedule_failing:funds"])
             stall = {"kind": "stream_stall", "exchange": "binance", "seconds": 2}
             exchanges.post("/sim/faults", stall)
-            await page.shows(["streams_unproven:binance"], SILENT_S + SHOWN_S)
+            await page.shows(["streams_unproven:binance"], SHORTEST_S + SHOWN_S)
             await service.collect("4h")
             await page.shows(found, HISTORY_LATE_S + SHOWN_S)
             for mark in ("begun", "again"):
