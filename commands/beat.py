@@ -10,6 +10,7 @@ from commands.runtime import tune_garbage_collection
 from commands.store_check import StoreCheck, run_beside
 from commands.workers_part import check_workers, run_beat
 from config import Settings, SettingsError
+from status.low_disks import DiskTeller
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
@@ -28,7 +29,8 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         work = _work(settings, parts, stop)
         if child:
             return await work
-        return await run_beside(check.keep(stop), work, stop)
+        telling = DiskTeller(settings, parts.store).run(stop)
+        return await run_beside(check.keep(stop), run_beside(telling, work, stop), stop)
 
 
 async def _work(settings: Settings, parts: Parts, stop: asyncio.Event) -> int:

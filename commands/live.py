@@ -31,6 +31,7 @@ from logging_setup import OutageLog
 from market.markets import Exchange, Market
 from metrics.event_loop import measuring_loop_lag
 from metrics.live import LiveMetrics
+from status.low_disks import DiskTeller
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.clock import SystemClock
 from venues.errors import ExchangeError
@@ -55,7 +56,8 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         work = feed(settings, parts, file, stop)
         if child:
             return await work  # its parent keeps the owner record
-        return await run_beside(check.keep(stop), work, stop)
+        telling = DiskTeller(settings, parts.store).run(stop)
+        return await run_beside(check.keep(stop), run_beside(telling, work, stop), stop)
 
 
 async def feed(

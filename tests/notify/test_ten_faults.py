@@ -245,7 +245,12 @@ async def check_exchanges_and_providers(service: Service, exchanges: Simulator, 
     page.has_told_once(found)
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["worker", *(pytest.param(name, marks=pytest.mark.slow) for name in ("live", "beat"))],
+)
 async def test_a_disk_of_another_host(
+    command: str,
     start_simulator: StartSimulator,
     start_service: StartService,
     service_settings: ServiceSettings,
@@ -253,19 +258,22 @@ async def test_a_disk_of_another_host(
     make_disk: MakeDisk,
 ) -> None:
     disk, exchanges = make_disk(64), start_simulator(binance=1, bybit=1)
-    given = {"LIVE": "off", "DISK_FREE_MIN": "10MB", **notified(receiver)}
-    settings = service_settings(exchanges, **given)
+    streams = exchanges.base_url.replace("http", "ws", 1)
+    given = {"DISK_FREE_MIN": "10MB", "SCHEDULES": "on", **notified(receiver)}
+    settings = service_settings(exchanges, BINANCE_WS_URL=streams, BYBIT_WS_URL=streams, **given)
     page = Page(await start_service("api", **settings), receiver)
-    worker = await start_service("worker", wait=False, **settings, DATA_DIR=str(disk))
-    await page.shows_none(["no_worker:workers", DISK], 60)
+    other = await start_service(command, wait=False, **settings, DATA_DIR=str(disk))
+    await other.until_said("")  # it has begun
+    await page.shows_none([DISK])
     filler = fill(disk)
+    await other.until_said("disk_nearly_full")
     await page.shows([DISK])
     await page.are_told([DISK], "again")
     filler.unlink()
     await page.shows_none([DISK])
     await page.are_told([DISK], "over")
     page.has_told_once([DISK])
-    assert worker.said("disk_nearly_full") and worker.said("disk_has_room")
+    assert other.said("disk_has_room")
 
 
 @pytest.mark.slow
