@@ -31,9 +31,9 @@ export function Providers() {
     { key: "first", title: "Asked first", render: ({ first }) => first ?? "–" },
     count("open", "Breakers open"),
     count("asked", "Questions"),
-    count("cached", "From what is kept"),
-    count("fallbacks", "Fallbacks", "answered in place of one that failed or was out"),
-    count("stale", "Old values given"),
+    { ...count("cached", "From what is kept"), wide: true },
+    { ...count("fallbacks", "Fallbacks", "answered in place of one that failed or was out"), wide: true },
+    { ...count("stale", "Old values given"), wide: true },
     count("unanswered", "Unanswered"),
   ];
   return html`

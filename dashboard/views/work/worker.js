@@ -42,7 +42,7 @@ export function Worker({ name }) {
 
 function factsOf(worker, now) {
   const { live } = worker;
-  const next = worker.next_runs.map((at) => utc(at)).join(", ");
+  const next = worker.next_runs.map((at, place) => html`${place > 0 && ", "}<span class="nowrap">${utc(at)}</span>`);
   return [
     ["Fires", worker.kind === "schedule" ? timetable(worker) : null],
     ["Next", worker.next_run_at !== null ? `${ago(worker.next_run_at, now)} (${utc(worker.next_run_at, "seconds")} UTC)` : null],
