@@ -1,3 +1,5 @@
+// Texts of the API as sentences: how they begin and end.
+
 import { capital } from "../lib/format.js";
 
 /** A text of the API as a sentence: "providers are off" is "Providers are off." */

@@ -264,9 +264,9 @@ def test_what_is_no_time_of_a_row(value: Any, shown: str) -> None:
 
 def test_a_time_that_is_decoded_lies_below_10_to_the_15() -> None:
     times = lenient(list[TimeMs])
-    good = [10**15 - 1, 0, -(10**15)]
+    good = [10**15 - 1, 0, 1 - 10**15]
     assert times.decode(str(good)) == good
-    for bad in (10**15, -(10**15) - 1):
+    for bad in (10**15, -(10**15)):
         assert decoded_or_none(times, b"[%d]" % bad) is None
 
 
