@@ -15,7 +15,7 @@ import aiohttp
 
 from addresses.proxied_requests import request_options
 from addresses.proxy import Proxy
-from addresses.url import parse_url
+from addresses.url import Address, parse_url
 from budgets.connection_errors import public_cause
 from budgets.proxies import fault_of_proxy
 from budgets.sessions import open_session
@@ -51,13 +51,25 @@ class StreamAddress:
 
 def check_stream_url(url: str) -> str:
     """The URL of a WebSocket, with a path and query or without. Raises ValueError, without it."""
-    bare, _, _ = url.partition("?")
-    address = parse_url(bare, "ws", "wss")
+    address = _parsed(url)
     if len(address.hosts) != 1 or not address.hosts[0][0]:
         raise ValueError("names no host, or several: a WebSocket has one")
     if not url.isprintable() or " " in url:
         raise ValueError("has a space or a sign that cannot be printed: percent-encode it")
     return url
+
+
+def _parsed(url: str) -> Address:
+    """The parts of the URL before its query. Raises ValueError, without it.
+
+    Binance's streams have an `@` in their path (btcusdt@markPrice), which parse_url takes for one
+    in a password: it is allowed behind what can only be a host.
+    """
+    scheme, separator, rest = url.partition("?")[0].partition("://")
+    authority, slash, path = rest.partition("/")
+    if "." in authority or authority.startswith(("localhost", "[")):
+        path = path.replace("@", "%40")
+    return parse_url("".join((scheme, separator, authority, slash, path)), "ws", "wss")
 
 
 class StreamConnection:
@@ -211,7 +223,7 @@ async def _open(
 ) -> _Socket:
     words = request_options(address.proxy, "https" if address.is_encrypted else "http")
     words["headers"] = {**words.get("headers", {}), **address.headers}
-    parsed = parse_url(address.url.partition("?")[0], "ws", "wss")
+    parsed = _parsed(address.url)
     secrets = [secret for secret in (parsed.password, *address.headers.values()) if secret]
     try:
         async with asyncio.timeout(options.open_s):

@@ -55,12 +55,35 @@ def test_any_options_are_taken_or_refused_with_a_sentence(options: dict[str, Any
         assert str(error)
 
 
-@pytest.mark.parametrize("url", ["ws://a/", "wss://u:p@b.example:1/x?y=1&z=%20", "ws://[::1]:2"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://a/",
+        "wss://u:p@b.example:1/x?y=1&z=%20",
+        "ws://[::1]:2",
+        "wss://fstream.binance.com/market/ws/btcusdt@markPrice",
+        "ws://localhost:9/ws/btcusdt@kline_5m",
+        "wss://[::1]/ws/a@b",
+    ],
+)
 def test_a_url_may_have_a_query(url: str) -> None:
     assert check_stream_url(url) == url
 
 
-@pytest.mark.parametrize("url", ["http://a/", "wss://", "wss://a,b/", "wss://a/?secret x", "", "x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a/",
+        "wss://",
+        "wss://a,b/",
+        "wss://a/?secret x",
+        "",
+        "x",
+        "wss://user:secret/part@b.example/",
+        "wss://user:se/cret@b/",
+        "wss://a/b@secret",
+    ],
+)
 def test_a_wrong_url_is_refused_without_being_told(url: str) -> None:
     with pytest.raises(ValueError) as error:
         check_stream_url(url)
