@@ -14,6 +14,7 @@ from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import OwnValkey
 from tests.notify.receiver import Receiver, receiving
+from tests.notify.told import told
 
 PASSWORD, TOKEN, UUID = "Qz7kXwkf9jVq", "Tk3nVxqjZw81", "0a1b2c3d-Xwkf-9zxq"
 
@@ -98,13 +99,9 @@ async def test_a_ban_is_told_over_the_death_of_who_tells_it(
     service = await start_service("serve", **settings)
     await service.funding_ready()
 
-    def told(mark: str) -> list[str]:
-        title = f"[{mark}] live-1: exchange banned: binance"
-        return [each for each in receiver.titles if each == title]
-
     async def is_told(mark: str) -> None:
         async def is_there() -> bool:
-            return bool(told(mark))
+            return told(receiver)["exchange_banned:binance", mark] > 0
 
         await until(is_there, 60, lambda: "\n".join([*receiver.titles, *service.lines]))
 
@@ -119,7 +116,7 @@ async def test_a_ban_is_told_over_the_death_of_who_tells_it(
         },
     )
     await service.post("/get-market-data", {"timeframe": "4h"})
-    await is_told("critical")
+    await is_told("begun")
     with redis.Redis.from_url(redis_url, decode_responses=True) as store:
         holder = held(store)
         with contextlib.suppress(psutil.Error):
@@ -129,12 +126,13 @@ async def test_a_ban_is_told_over_the_death_of_who_tells_it(
             return held(store) not in ("", holder)
 
         await until(is_replaced, 60)
-        await is_told("still critical")
+        await is_told("again")
         exchanges.delete("/sim/faults")
         for key in store.scan_iter("pause:*"):
             store.delete(key)
     await is_told("over")
-    assert [len(told(mark)) for mark in ("critical", "still critical", "over")] == [1, 1, 1]
+    counts, marks = told(receiver), ("begun", "again", "over")
+    assert [counts["exchange_banned:binance", mark] for mark in marks] == [1, 1, 1]
     beats = {path for _, path in receiver.asked if UUID in path}
     assert beats and beats <= {f"/{UUID}", f"/{UUID}/fail"}
     await service.stop()
