@@ -111,14 +111,19 @@ def parse_funding(market: Market, body: bytes) -> AnswerPage[FundingRow]:
 
 
 def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, int, float]]:
-    """Regular settlements of all symbols as (the exchange's id, time, rate), ascending by time.
+    """Regular settlements of all symbols as (the exchange's id, time, rate), ascending by time,
+    from the venue's `recent_funding`.
 
     Exchanges list one instant's settlements by symbol, so times may be some ms out of order. A
     settlement that is invalid, or one of two that differ, is left out: the market's own are
     requested then.
     """
-    faults = AnswerFaults(exchange, Endpoint.FUNDING, None)
-    sent = sorted(VENUES[exchange].read_funding(body, faults), key=attrgetter("time_ms"))
+    recent = VENUES[exchange].recent_funding
+    if recent is None:
+        raise KeyError(f"{exchange} has no endpoint with the settlements of all symbols")
+    endpoint, read = recent
+    faults = AnswerFaults(exchange, endpoint, None)
+    sent = sorted(read(body, faults), key=attrgetter("time_ms"))
     if not sent:
         return AnswerPage((), sent=len(faults.left_out))
     rates: dict[tuple[str, int], set[tuple[int, float]]] = {}

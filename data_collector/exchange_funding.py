@@ -200,7 +200,7 @@ class ExchangeFunding:
         The exchange does not guarantee a complete list. It is used for a market only if the
         interval is known and unchanged and the list has every settlement due by it.
         """
-        if not VENUES[self.exchange].all_symbols_funding:
+        if VENUES[self.exchange].recent_funding is None:
             return due
         now_ms = self._clock.now_ms()
         candidates = {

@@ -236,6 +236,7 @@ def _page_request(task: FetchTask, start_ms: int, end_ms: int, limit: int) -> Re
         end_ms=end_ms if task.period is None else end_ms + task.step_ms - 1,
         limit=limit,
         period=task.period,
+        as_of_ms=task.as_of_ms,
     )
 
 

@@ -58,12 +58,14 @@ def lacking(rows: Rows) -> Span | None:
 def served(exchange: Exchange, timeframe: Timeframe, span: Span, as_of_ms: int) -> Span | None:
     """The part of the span that the exchange still serves at `as_of_ms`; None: nothing."""
     first_ms, last_ms = span
-    if source_period(exchange, Endpoint.OPEN_INTEREST, timeframe) is None:
+    period = source_period(exchange, Endpoint.OPEN_INTEREST, timeframe)
+    if period is None:
         return None
-    horizon_ms = endpoint_table(exchange, Endpoint.OPEN_INTEREST).horizon_ms
-    if horizon_ms is not None:
+    table = endpoint_table(exchange, Endpoint.OPEN_INTEREST)
+    reach_ms = table.reach_ms(period.interval_ms)
+    if reach_ms is not None:
         step_ms = timeframe.interval_ms
-        first_ms = max(first_ms, -(-(as_of_ms - horizon_ms) // step_ms) * step_ms)
+        first_ms = max(first_ms, -(-(as_of_ms - reach_ms) // step_ms) * step_ms)
     return (first_ms, last_ms) if first_ms <= last_ms else None
 
 

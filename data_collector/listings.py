@@ -158,7 +158,7 @@ async def fetch_recent_funding(
     None if the exchange has no such request. One page only: `sent` equal to the page limit means
     that there are more; paging is not documented.
     """
-    if not VENUES[exchange].all_symbols_funding:
+    if VENUES[exchange].recent_funding is None:
         return None
     request = recent_funding_request(exchange, start_ms=start_ms, end_ms=end_ms)
     return await fetch_simple(run, request, partial(parse_all_funding, exchange))

@@ -24,7 +24,7 @@ class FetchTask:
     Without one (funding) `step_ms` is the time between the latest settlements.
     `narrow_ms`: the steps in which the start is moved if the exchange refuses it.
     `newest_ms`: rows later than this are optional; no request is repeated for them.
-    `wanted`: this many of the newest rows are enough.
+    `wanted`: this many of the newest rows are enough. `as_of_ms`: the exchange's time, if known.
     """
 
     market: Market
@@ -36,6 +36,7 @@ class FetchTask:
     newest_ms: int
     narrow_ms: int = 0
     wanted: int | None = None
+    as_of_ms: int | None = None
 
     def bad_payload(self, cause: str) -> BadPayload:
         """The error of an unusable answer to this task."""
@@ -167,6 +168,7 @@ def klines_task(
         timeframe.interval_ms,
         newest_ms=end_ms,
         narrow_ms=timeframe.interval_ms,
+        as_of_ms=as_of_ms,
     )
 
 
@@ -182,11 +184,14 @@ def open_interest_task(
     interval_ms = timeframe.interval_ms
     start_ms = timeframe.window_start(as_of_ms, history_candles)
     end_ms = timeframe.floor(as_of_ms)
-    horizon_ms = endpoint_table(market.exchange, Endpoint.OPEN_INTEREST).horizon_ms
-    if horizon_ms is not None:
-        start_ms = max(start_ms, -(-(as_of_ms - horizon_ms) // interval_ms) * interval_ms)
     period = source_period(market.exchange, Endpoint.OPEN_INTEREST, timeframe)
-    if start_ms > end_ms or period is None:
+    if period is None:
+        return None
+    table = endpoint_table(market.exchange, Endpoint.OPEN_INTEREST)
+    reach_ms = table.reach_ms(period.interval_ms)
+    if reach_ms is not None:
+        start_ms = max(start_ms, -(-(as_of_ms - reach_ms) // interval_ms) * interval_ms)
+    if start_ms > end_ms:
         return None
     fresh = as_of_ms - end_ms < PUBLICATION_LAG_MS
     return FetchTask(

@@ -35,14 +35,24 @@ def history_request(
     end_ms: int,
     limit: int,
     period: Timeframe | None = None,
+    as_of_ms: int | None = None,
 ) -> Request:
     """One page of a market's history.
 
     Both ends of the window are inclusive and always sent, because exchanges treat a start alone
-    differently. `limit` is cut to the page limit.
+    differently. `limit` is cut to the page limit. `as_of_ms`: the exchange's time; without it the
+    rows are asked for where old ones are served, too.
     """
     table = endpoint_table(market.exchange, endpoint)
     limit = max(1, min(limit, table.page_limit))
+    if period is not None:
+        # Pages that descend have the newest rows of the window.
+        oldest_ms = max(start_ms, end_ms + 1 - limit * period.interval_ms)
+        table = table.serving(oldest_ms, period.interval_ms, as_of_ms)
+    if table.exclusive_start:
+        start_ms = max(0, start_ms - 1)
+    if table.exclusive_end:
+        end_ms += 1
     query = [*table.fixed, (table.symbol, market.native)]
     if period is not None:
         query.append((table.period, table.periods[period]))
@@ -77,16 +87,21 @@ def listing_request(
 
 
 def recent_funding_request(exchange: Exchange, *, start_ms: int, end_ms: int) -> Request:
-    """One page of the settlements of all symbols from `start_ms` to `end_ms`.
+    """One page of the settlements of all symbols from `start_ms` to `end_ms`, or the recent ones
+    if the exchange takes no window.
 
-    Only for venues with `all_symbols_funding`.
+    Raises KeyError for a venue without `recent_funding`.
     """
-    table = endpoint_table(exchange, Endpoint.FUNDING)
+    recent = VENUES[exchange].recent_funding
+    if recent is None:
+        raise KeyError(f"{exchange} has no endpoint with the settlements of all symbols")
+    endpoint, _ = recent
+    table = endpoint_table(exchange, endpoint)
+    if not table.page_limit:
+        return listing_request(exchange, endpoint)
     query = [*table.fixed, (table.start, str(start_ms)), (table.end, str(end_ms))]
     query.append(("limit", str(table.page_limit)))
-    return Request(
-        exchange, Endpoint.FUNDING, _target(table.path, query), table.counter, table.weight()
-    )
+    return Request(exchange, endpoint, _target(table.path, query), table.counter, table.weight())
 
 
 def _target(path: str, query: list[tuple[str, str]]) -> str:

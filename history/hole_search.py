@@ -240,7 +240,9 @@ def _horizon_ms(key: SeriesKey, now_ms: int) -> int | None:
     table = VENUES[Exchange(key.exchange)].endpoints.get(_ENDPOINTS[key.kind])
     if table is None:
         return now_ms
-    return None if table.horizon_ms is None else now_ms - table.horizon_ms
+    longest = max((each for each in Timeframe if each in table.periods), default=Timeframe.M5)
+    reach_ms = table.reach_ms(longest.interval_ms)
+    return None if reach_ms is None else now_ms - reach_ms
 
 
 def _lacking(times: Times, from_ms: int, to_ms: int, step_ms: int) -> list[Range]:

@@ -44,14 +44,14 @@ class Answer:
 async def fetch_answer(run: CollectionRun, ask: Ask, now_ms: int) -> Answer:
     """What the exchange answers to the ask; `now_ms` is its time. Raises ExchangeError."""
     from_ms, step_ms = ask.from_ms, ask.series.step_ms
-    horizon_ms = ask.series.stage.table.horizon_ms
-    if horizon_ms is not None:
-        from_ms = max(from_ms, ceil(now_ms - horizon_ms + MINUTE_MS, step_ms))
+    reach_ms = ask.series.stage.reach_ms
+    if reach_ms is not None:
+        from_ms = max(from_ms, ceil(now_ms - reach_ms + MINUTE_MS, step_ms))
     answer = Answer([], [])
     begin_ms = ask.to_ms
     if from_ms < ask.to_ms:
         begin_ms = await _fetch(run, replace(ask, from_ms=from_ms), answer, _MOST_HALVINGS)
-    if horizon_ms is not None:
+    if reach_ms is not None:
         answer.out_of_reach = (begin_ms - ask.from_ms) // step_ms
     return answer
 
@@ -63,7 +63,7 @@ async def _fetch(run: CollectionRun, ask: Ask, answer: Answer, halvings: int) ->
         rows = await _rows(run, ask, left_out)
     except WindowRefused:
         step_ms = ask.series.step_ms
-        if ask.series.stage.table.horizon_ms is None:
+        if ask.series.stage.reach_ms is None:
             raise
         middle_ms = ask.from_ms + ceil((ask.to_ms - ask.from_ms) // 2, step_ms)
         if halvings == 0 or middle_ms >= ask.to_ms:

@@ -37,12 +37,14 @@ class Exchange(StrEnum):
 
     BINANCE = "binance"
     BYBIT = "bybit"
+    OKX = "okx"
 
 
 # The live REST addresses, unless <EXCHANGE>_BASE_URL is set.
 LIVE_ADDRESSES: Final[Mapping[Exchange, str]] = {
     Exchange.BINANCE: "https://fapi.binance.com",
     Exchange.BYBIT: "https://api.bybit.com",
+    Exchange.OKX: "https://www.okx.com",
 }
 # The exchange with a public archive of files, its address, and the bucket behind it, which alone
 # answers listings.

@@ -19,7 +19,6 @@ from simulator.archive import fault_kinds as archive_faults
 from simulator.archive.server import Archive
 from simulator.clock import FASTEST, Clock
 from simulator.control import Control
-from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.exchanges import ARCHIVE, EXCHANGES
 from simulator.faults import EVENTS, KINDS, FaultRules, InvalidRule
@@ -46,13 +45,9 @@ DESCRIPTION: Final = (
     + " and as ".join(f"{e.name.upper()}_WS_URL" for e in EXCHANGES if e.streams is not None)
     + f".\nAs ARCHIVE_URL it is {ARCHIVE}."
 )
-_MARKETS: Final = 20  # of each exchange that is polled, by default
+_MARKETS: Final = 20  # of each exchange, by default
 _PAGE_CACHE_BYTES: Final = 256_000_000
 _STOP_S: Final = 0.3
-
-
-def _usual_markets(exchange: type[Exchange]) -> int:
-    return _MARKETS if exchange.polled else 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=_count,
             default=None,
             metavar="N",
-            help=f"{exchange.title}: markets to collect, 0 to 2000 "
-            f"({_usual_markets(exchange)}; recorded: all)",
+            help=f"{exchange.title}: markets to collect, 0 to 2000 ({_MARKETS}; recorded: all)",
         )
     add("--seed", type=int, default=1, help="seed of the generated markets (1)")
     add(
@@ -221,7 +215,7 @@ def build(args: argparse.Namespace) -> Server:
     context = None
     recorded_candles: Callable[[str, str, str], Any] = _nothing_recorded
     if args.recorded is None:
-        wanted = {e: _usual_markets(e) if count is None else count for e, count in counts.items()}
+        wanted = {e: _MARKETS if count is None else count for e, count in counts.items()}
         context = GeneratorContext.open(args.seed, clock.now_ms(), sum(wanted.values()))
         markets = build_universe(context, wanted)
     else:

@@ -101,9 +101,6 @@ class Exchange(ABC):
     prefixes: ClassVar[tuple[str, ...]]  # prefixes of this exchange's paths
     paths: ClassVar[Mapping[str, str]]  # path -> endpoint
     page_rows: ClassVar[Mapping[str, int]] = {}  # endpoint -> rows without a limit parameter
-    # Whether the service polls it; else none of its markets is there unless the command line says
-    # how many.
-    polled: ClassVar[bool] = True
     symbol_parameter: ClassVar[str] = "symbol"  # the parameter that names a request's market
     traits: ClassVar[MarketTraits] = MarketTraits()
     shape: ClassVar[BodyShape] = BodyShape()

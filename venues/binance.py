@@ -335,7 +335,7 @@ VENUE: Final = Venue(
     exchange=Exchange.BINANCE,
     base_url=LIVE_ADDRESSES[Exchange.BINANCE],
     endpoints=_ENDPOINTS,
-    all_symbols_funding=True,
+    recent_funding=(Endpoint.FUNDING, _read_funding),
     cheapest_candles=99,  # for a weight of 1
     schedule={
         Endpoint.FUNDING_INFO: _read_funding_info,

@@ -64,36 +64,42 @@ def lenient(kind: type[T]) -> msgspec.json.Decoder[T]:
 class EntryDecoder(Generic[T]):
     """Decodes single entries of a list; gives the reason, as text, for one that it cannot read."""
 
-    def __init__(self, kind: type[T]) -> None:
+    def __init__(self, kind: type[T], named: "Named | None" = None) -> None:
         self._one = lenient(kind)
+        self._named = named or SYMBOL
 
     def __call__(self, texts: Iterable[bytes]) -> Iterator[T | Unreadable]:
         for text in texts:
             try:
                 yield self._one.decode(text)
             except msgspec.ValidationError as error:
-                yield Unreadable(str(error)[:100], symbol=_symbol_in(text))
+                yield Unreadable(str(error)[:100], symbol=self._named.symbol_in(text))
             except DECODE_ERRORS:
                 sent = shown(text[:60].decode("utf-8", "replace"))
-                yield Unreadable(f"not JSON: {sent}", symbol=_symbol_in(text))
+                yield Unreadable(f"not JSON: {sent}", symbol=self._named.symbol_in(text))
 
 
-class _Named(msgspec.Struct):
-    symbol: Any = None
+class Named:
+    """Finds which contract an entry is about: `key` has the exchange's id, of which `symbol_of`
+    makes our symbol."""
+
+    def __init__(self, key: str, symbol_of: Callable[[str], str] = str) -> None:
+        self._key = key
+        self._decoder = msgspec.json.Decoder(dict[str, Any])
+        self._found = re.compile(rb'"%b"\s*:\s*"([^"\\]{1,100})"' % key.encode())
+        self._symbol_of = symbol_of
+
+    def symbol_in(self, text: bytes) -> str | None:
+        """Our symbol of it, None where that cannot be read."""
+        try:
+            native = self._decoder.decode(text).get(self._key)
+        except DECODE_ERRORS:
+            found = self._found.search(text)
+            native = found[1].decode("utf-8", "replace") if found else None
+        return self._symbol_of(native) if isinstance(native, str) else None
 
 
-_NAMED: Final = msgspec.json.Decoder(_Named)
-_SYMBOL: Final = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,100})"')
-
-
-def _symbol_in(text: bytes) -> str | None:
-    """The contract that an entry is about, where that can be read."""
-    try:
-        symbol = _NAMED.decode(text).symbol
-    except DECODE_ERRORS:
-        found = _SYMBOL.search(text)
-        return found[1].decode("utf-8", "replace") if found else None
-    return symbol if isinstance(symbol, str) else None
+SYMBOL: Final = Named("symbol")
 
 
 def read_each(

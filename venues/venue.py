@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
 from market.candles import Candle, Candles
 from market.markets import Exchange, Market
@@ -20,8 +20,12 @@ from venues.reading import (
     Ticker,
 )
 
+# A request may be sent when so many rows more have come as a collection may take long.
+_ROWS_LATE: Final = 40
+
 Kind = type[ExchangeError]
 TickerReader = Callable[[bytes, AnswerFaults], list[Ticker]]
+FundingReader = Callable[[bytes, AnswerFaults], list[Settlement]]
 
 
 class PlainReader(Protocol):
@@ -72,9 +76,11 @@ class EndpointTable:
 
     `counter`: name of the limit that requests count against. `weights`: (largest `limit`, weight)
     in ascending order; the first that is large enough applies. `fixed`: parameters of every
-    request. `symbol`, `period`, `start`, `end`: names of the parameters. `horizon_ms`: how far
-    back its history reaches, None for all of it. `periods`: the candle lengths it serves, our
-    name to its own.
+    request. `symbol`, `period`, `start`, `end`: names of the parameters. `exclusive_start`,
+    `exclusive_end`: rows at these very times are not sent. `horizon_ms`: how far back its history
+    reaches, `horizon_rows`: for how many rows, None for all of it. `periods`: the candle lengths
+    it serves, our name to its own. `newest_rows`: it serves only so many, and `beyond` those
+    before them.
     """
 
     path: str
@@ -86,12 +92,32 @@ class EndpointTable:
     period: str = ""
     start: str = "startTime"
     end: str = "endTime"
+    exclusive_start: bool = False
+    exclusive_end: bool = False
     order: Order = Order.ASCENDING
     horizon_ms: int | None = None
+    horizon_rows: int | None = None
     periods: Mapping[str, str] = field(default_factory=dict)
+    newest_rows: int = 0
+    beyond: "EndpointTable | None" = None
 
     def weight(self, limit: int = 0) -> int:
         return next(weight for largest, weight in self.weights if limit <= largest)
+
+    def reach_ms(self, step_ms: int) -> int | None:
+        """How far back the history of rows `step_ms` apart reaches; None: all of it is served."""
+        return self.horizon_ms if self.horizon_rows is None else self.horizon_rows * step_ms
+
+    def serving(self, oldest_ms: int, step_ms: int, as_of_ms: int | None) -> "EndpointTable":
+        """The table that serves rows `step_ms` apart, of which the oldest is at `oldest_ms`.
+
+        `as_of_ms`: the exchange's time, None if unknown.
+        """
+        if self.beyond is None:
+            return self
+        rows = self.newest_rows - _ROWS_LATE
+        recent = as_of_ms is not None and oldest_ms > as_of_ms - rows * step_ms
+        return self if recent else self.beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +155,8 @@ class Venue:
     Requests
       `base_url`: its REST address, unless a setting overrides it.
       `endpoints`: a table for each Endpoint, None where the exchange has none.
-      `all_symbols_funding`: one request can return the funding of all symbols.
+      `recent_funding`: the endpoint that tells settlements of all symbols at once, some recent
+      ones at least, and its parser; None: there is none.
       `cheapest_candles`: how many candles a request of the lowest weight returns.
       `schedule`: the lists with funding intervals and next settlements, in request order, each
       with its parser. The last one lists all contracts; those before it add details.
@@ -156,7 +183,7 @@ class Venue:
     exchange: Exchange
     base_url: str
     endpoints: Mapping[Endpoint, EndpointTable | None]
-    all_symbols_funding: bool
+    recent_funding: tuple[Endpoint, FundingReader] | None
     cheapest_candles: int
     schedule: Mapping[Endpoint, TickerReader]
     default_funding_hours: int | None
@@ -177,7 +204,7 @@ class Venue:
     read_plain_klines: PlainReader
     read_klines: CandleReader
     read_open_interest: Callable[[bytes, Market, AnswerFaults], TimedValues]
-    read_funding: Callable[[bytes, AnswerFaults], list[Settlement]]
+    read_funding: FundingReader
     read_instruments: Callable[[bytes, str, AnswerFaults], AnswerPage[Instrument]]
     read_tickers: TickerReader
 

@@ -106,8 +106,8 @@ class Bounds:
         starts = [begin_ms, ceil(wanted.from_ms, step_ms)]
         if days := self.retention_days(stage.name):
             starts.append(ceil(max(0, self.now_ms - days * DAY_MS), step_ms))
-        if stage.table.horizon_ms is not None:
-            served_ms = self.now_ms - stage.table.horizon_ms + _HORIZON_MARGIN_MS
+        if stage.reach_ms is not None:
+            served_ms = self.now_ms - stage.reach_ms + _HORIZON_MARGIN_MS
             starts.append(ceil(served_ms, step_ms))
         ends = [self._settled(series)]
         if wanted.to_ms is not None:

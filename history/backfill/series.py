@@ -41,7 +41,15 @@ class Stage:
 
     @property
     def table(self) -> EndpointTable:
-        return VENUES[self.exchange].table(self.endpoint)
+        """The one that serves old rows."""
+        table = VENUES[self.exchange].table(self.endpoint)
+        return table.beyond or table
+
+    @property
+    def reach_ms(self) -> int | None:
+        """How far back the exchange serves it; None: all of it."""
+        step_ms = self.period.interval_ms if self.period is not None else 1
+        return self.table.reach_ms(step_ms)
 
     @property
     def name(self) -> str:
@@ -102,7 +110,7 @@ def stages(exchange: Exchange, wanted: Wanted) -> list[Stage]:
     """What is asked of the exchange, in this order. What it does not have is left out."""
     found = []
     interest = _interest(exchange, wanted)
-    expires = interest is not None and interest.table.horizon_ms is not None
+    expires = interest is not None and interest.reach_ms is not None
     if interest is not None and expires:
         found.append(interest)
     if "funding" in wanted.what and VENUES[exchange].endpoints.get(Endpoint.FUNDING) is not None:
