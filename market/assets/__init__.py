@@ -1,0 +1,1 @@
+"""Assets over exchanges: which markets are of one asset, and the figures that only all give."""
