@@ -56,6 +56,8 @@ def write_records(records: Sequence[CoinRecord], target: TextIO) -> None:
                     write_number(record.turnover_24h),
                 ),
                 *(record.first_seen_ms, record.last_seen_ms),
+                write_name(market.native),
+                write_number(market.contract_size),
                 *(
                     write_number(known[tf].values.get(n)) if tf in known else ""
                     for tf, n in numbers

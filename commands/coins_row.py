@@ -15,9 +15,9 @@ REQUIRED: Final = ("exchange", "symbol")
 COLUMNS: Final = (
     *REQUIRED,
     *("base", "quote", "launched_ms", "active", "enabled", "turnover_24h"),
-    *("first_seen_ms", "last_seen_ms"),
+    *("first_seen_ms", "last_seen_ms", "native", "contract_size"),
 )
-_NAMES: Final = ("symbol", "base", "quote")
+_NAMES: Final = ("symbol", "base", "quote", "native")
 # Also in full width, as some spreadsheets take them. The apostrophe is doubled by it.
 _BEGINS_FORMULA: Final = "=+-@\uff1d\uff0b\uff0d\uff20'"
 _SPACE: Final = escape_of(" ")
@@ -58,6 +58,8 @@ def read_row(fields: Mapping[str, str], known: Mapping[str, CoinRecord], now_ms:
         base=given.get("base", record.market.base),
         quote=given.get("quote", record.market.quote),
         launched_ms=value("launched_ms", _read_ms, record.market.launched_ms),
+        native=given.get("native", record.market.native),
+        contract_size=value("contract_size", _read_size, record.market.contract_size),
     )
     return CoinRecord(
         market,
@@ -140,6 +142,13 @@ def _read_ms(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise ValueError("a time in UTC milliseconds")
     return int(text)
+
+
+def _read_size(text: str) -> float:
+    size = _read_number(text)
+    if size <= 0:
+        raise ValueError("a number above 0")
+    return size
 
 
 def _read_number(text: str) -> float:

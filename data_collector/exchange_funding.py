@@ -51,6 +51,7 @@ from market.settlements import (
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, is_daily_moment_passed
 from venues import VENUES
 from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast
+from venues.venue import Endpoint
 
 # From this many due markets on, the settlements of all symbols are requested at once.
 _BULK_FROM: Final = 10
@@ -314,7 +315,7 @@ class ExchangeFunding:
         """
         hours = self._scheduled_hours(market) or LONGEST_INTERVAL_HOURS
         begin_ms = _begin_ms(market)
-        oldest_ms = begin_ms - begin_ms % HOUR_MS
+        oldest_ms = max(begin_ms - begin_ms % HOUR_MS, self._served_from_ms(asked_ms))
         start_ms = max(asked_ms - (self._history + 1) * hours * HOUR_MS, oldest_ms)
         rows = await self._window(market, start_ms, asked_ms, hours, self._history, left_out)
         while len(rows) < self._history and start_ms > oldest_ms:
@@ -352,6 +353,11 @@ class ExchangeFunding:
             market, start_ms=start_ms, end_ms=end_ms, interval_hours=hours, wanted=wanted
         )
         return await fetch_funding(self._run, task, left_out)
+
+    def _served_from_ms(self, now_ms: int) -> int:
+        """From when on the exchange serves settlements, 0 if it serves all."""
+        reach_ms = VENUES[self.exchange].table(Endpoint.FUNDING).reach_ms(HOUR_MS)
+        return 0 if reach_ms is None else now_ms - reach_ms
 
     def _oldest_ms(self, now_ms: int) -> int:
         return now_ms - (self._history + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS

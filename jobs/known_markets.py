@@ -7,7 +7,7 @@ does not know stands beside the rows that it reads.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import orjson
 import structlog
@@ -73,7 +73,14 @@ async def read_known_markets(store: HotStore, selection: Selection) -> list[Mark
 def _encode(selection: Selection, markets: Sequence[Market]) -> bytes:
     rows = [(m.exchange, m.symbol, m.base, m.quote, m.launched_ms) for m in sorted(markets)]
     since = {m.key: m.since_ms for m in sorted(markets) if m.since_ms}
-    return orjson.dumps({"selection": _selection_key(selection), "markets": rows, "since": since})
+    native = {m.key: [m.native, m.contract_size] for m in sorted(markets) if _is_native(m)}
+    selected = _selection_key(selection)
+    return orjson.dumps({"selection": selected, "markets": rows, "since": since, "native": native})
+
+
+def _is_native(market: Market) -> bool:
+    """Whether the exchange has a name of its own for it, or counts contracts."""
+    return market.native != market.symbol or market.contract_size != 1.0
 
 
 def _decode(selection: Selection, text: bytes) -> list[Market]:
@@ -82,8 +89,13 @@ def _decode(selection: Selection, text: bytes) -> list[Market]:
         if stored["selection"] != _selection_key(selection):
             return []
         since = stored.get("since") or {}
+        native = stored.get("native") or {}
         return [
-            replace(market, since_ms=int(since.get(market.key, 0)))
+            replace(
+                market,
+                since_ms=int(since.get(market.key, 0)),
+                **_native(*native.get(market.key, (market.symbol, 1.0))),
+            )
             for market in (_market(*row) for row in stored["markets"])
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -96,6 +108,12 @@ def _market(exchange: str, symbol: object, base: object, quote: object, launched
     if not (isinstance(symbol, str) and isinstance(base, str) and isinstance(quote, str)):
         raise TypeError("a market's names must be texts")
     return Market(Exchange(exchange), symbol, base, quote, int(launched))
+
+
+def _native(native: object, contract_size: float) -> dict[str, Any]:
+    if not isinstance(native, str):
+        raise TypeError("a market's names must be texts")
+    return {"native": native, "contract_size": float(contract_size)}
 
 
 def _selection_key(selection: Selection) -> list[object]:

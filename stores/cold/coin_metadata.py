@@ -67,12 +67,15 @@ def finite_or_none(number: float | None) -> float | None:
 
 
 def market_from_row(row: asyncpg.Record) -> Market:
+    """The market of a row of coins with `since_ms`, `native` and `contract_size` joined to it."""
     return Market(
         Exchange(row["exchange"]),
         row["symbol"],
         row["base"],
         row["quote"],
         row["launched_ms"],
+        native=row["native"] or "",
+        contract_size=row["contract_size"] or 1.0,
         since_ms=row["since_ms"],
     )
 

@@ -17,6 +17,7 @@ from stores.cold.coin_metadata import (
     to_columns,
     write_metadata,
 )
+from stores.cold.native_markets import save_native
 from stores.cold.pool import Connection, Pool
 
 _MARKET: Final = ("exchange", "symbol", "base", "quote", "launched_ms")
@@ -58,11 +59,14 @@ class CoinRecords:
         async def read(connection: Connection) -> list[asyncpg.Record]:
             return await connection.fetch(
                 """
-                SELECT c.*, coalesce(l.since_ms, 0) AS since_ms, m.timeframe, m.hurst, m.entropy,
-                    m.realised_volatility, m.other, m.computed_at_ms
+                SELECT c.*, coalesce(l.since_ms, 0) AS since_ms, n.native, n.contract_size,
+                    m.timeframe, m.hurst, m.entropy, m.realised_volatility, m.other,
+                    m.computed_at_ms
                 FROM coins AS c
                 LEFT JOIN market_lives AS l
                     ON l.exchange = c.exchange AND l.symbol = c.symbol
+                LEFT JOIN native_markets AS n
+                    ON n.exchange = c.exchange AND n.symbol = c.symbol
                 LEFT JOIN coin_metadata AS m
                     ON m.exchange = c.exchange AND m.symbol = c.symbol AND m.timeframe = ANY($2)
                 WHERE c.exchange = ANY($1)
@@ -128,6 +132,7 @@ class CoinRecords:
                 await connection.execute("LOCK TABLE coins IN SHARE ROW EXCLUSIVE MODE")
                 before = await connection.fetchval("SELECT count(*) FROM coins")
                 await connection.execute(_UPSERT_RECORDS, *columns)
+                await save_native(connection, (record.market for record in chosen.values()))
                 await write_metadata(connection, metadata)
                 after = await connection.fetchval("SELECT count(*) FROM coins")
             return int(after - before)

@@ -20,6 +20,7 @@ from stores.cold.coin_metadata import (
 from stores.cold.listing_log import log_listings
 from stores.cold.lives import known_markets, lives_now, mark_absent, save_lives
 from stores.cold.names import encoding_of, refusals, told
+from stores.cold.native_markets import JOIN_NATIVE, save_native
 from stores.cold.pool import Connection, Pool
 
 # Another run may end a little later than a newer one. Metadata further ahead is of a wrong clock.
@@ -234,6 +235,7 @@ async def _take_in(
         exchange,
         delisted,
     )
+    await save_native(connection, (entry.market for entry in listed.values()))
     await save_lives(connection, exchange, lives, replaced)
     await mark_absent(connection, exchange, delisted, from_ms=seen_at_ms)
     await log_listings(
@@ -272,7 +274,7 @@ def _unconfirmed_before(listing: asyncpg.Record) -> UnconfirmedList | None:
 _MARKET: Final = "exchange, symbol, base, quote, launched_ms"
 
 _SELECTED_MARKETS: Final = f"""
-    SELECT {_MARKET}, coalesce(since_ms, 0) AS since_ms FROM (
+    SELECT {_MARKET}, coalesce(since_ms, 0) AS since_ms, native, contract_size FROM (
         SELECT {_MARKET}, row_number() OVER (
             PARTITION BY exchange ORDER BY turnover_24h DESC NULLS LAST, symbol
         ) AS place
@@ -281,14 +283,16 @@ _SELECTED_MARKETS: Final = f"""
     ) AS ranked
     LEFT JOIN (SELECT exchange, symbol, since_ms FROM market_lives) AS lives
         USING (exchange, symbol)
+    {JOIN_NATIVE}
     WHERE $3 = 0 OR place <= $3
 """  # noqa: S608 - made of our own constants
 
 _NAMED: Final = f"""
-    SELECT {_MARKET}, coalesce(since_ms, 0) AS since_ms,
+    SELECT {_MARKET}, coalesce(since_ms, 0) AS since_ms, native, contract_size,
         CASE WHEN NOT active THEN last_seen_ms END AS listed_to_ms
     FROM coins LEFT JOIN (SELECT exchange, symbol, since_ms FROM market_lives) AS lives
         USING (exchange, symbol)
+    {JOIN_NATIVE}
     WHERE exchange = ANY($1) AND quote = $2 AND symbol = ANY($3)
     ORDER BY exchange, symbol
 """  # noqa: S608 - made of our own constants

@@ -25,7 +25,7 @@ _WRITE: Final = ("SELECT", "INSERT", "UPDATE")
 _ADD: Final = ("SELECT", "INSERT")
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(RECORDS, ("SELECT",)),
-    **dict.fromkeys(("coins", "discoveries", "listings", "market_lives"), _WRITE),
+    **dict.fromkeys(("coins", "discoveries", "listings", "market_lives", "native_markets"), _WRITE),
     **dict.fromkeys(("live_collector_files", "live_collectors"), _WRITE),
     **dict.fromkeys(("worker", "worker_queue", "worker_run"), _WRITE),
     **dict.fromkeys(("execution_log", "live_trades", "live_tickers", "live_books"), _ADD),

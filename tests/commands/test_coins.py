@@ -115,7 +115,7 @@ async def test_a_disabled_market_is_not_collected(database: Database) -> None:
         ("binance:btcusdt", "no such market: binance:btcusdt"),
         ("binance:", "no such market: binance:;"),
         ("BTCUSDT", "BTCUSDT: a market is named exchange:SYMBOL, with an exchange of binance"),
-        ("okx:BTCUSDT", "okx:BTCUSDT: a market is named"),
+        ("kraken:BTCUSDT", "kraken:BTCUSDT: a market is named"),
     ],
 )
 async def test_switching_is_all_or_none(database: Database, wrong: str, message: str) -> None:
@@ -168,7 +168,8 @@ async def test_the_csv_is_what_other_programs_read(database: Database) -> None:
         **{"exchange": "binance", "symbol": "BTCUSDT", "base": "BTC", "quote": "USDT"},
         **{"launched_ms": "1569398400000", "active": "true", "enabled": "true"},
         **{"turnover_24h": "15000000000.123", "first_seen_ms": str(SEEN_MS - 1)},
-        **{"last_seen_ms": str(SEEN_MS), "4h.beta": "-1.5", "4h.entropy": ""},
+        **{"last_seen_ms": str(SEEN_MS), "native": "BTCUSDT", "contract_size": "1.0"},
+        **{"4h.beta": "-1.5", "4h.entropy": ""},
         **{"4h.hurst": "0.30000000000000004", "4h.realised_volatility": "1e-300"},
         **{"1d.entropy": "", "1d.hurst": "", "1d.realised_volatility": ""},
         **{"4h.computed_at_ms": str(SEEN_MS), "1d.computed_at_ms": ""},
@@ -205,7 +206,7 @@ async def test_a_new_market_needs_its_names_and_is_collected(empty: Database) ->
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("okx,BTCUSDT,,,,,", f"exchange must be one of {', '.join(Exchange)}, symbol not empty"),
+        ("kraken,BTCUSDT,,,,,", f"exchange must be one of {', '.join(Exchange)}, symbol not empty"),
         ("binance,,,,,,", f"exchange must be one of {', '.join(Exchange)}, symbol not empty"),
         ("binance,NEWUSDT,NEW,,,,", "binance:NEWUSDT is new and needs base and quote"),
         ("binance,BTCUSDT,,,maybe,,", "enabled must be true or false, not 'maybe'"),
@@ -237,7 +238,7 @@ async def test_a_mistake_is_named_by_its_line_and_nothing_changes(
 
 
 async def test_all_mistakes_are_named_up_to_twenty(database: Database) -> None:
-    text = "exchange,symbol,base\n" + 'bybit,A,"two\nlines"\n' + "okx,X,\n" * 25
+    text = "exchange,symbol,base\n" + 'bybit,A,"two\nlines"\n' + "kraken,X,\n" * 25
     with pytest.raises(CoinsError) as refused:
         await bring(database, text)
     lines = str(refused.value).splitlines()

@@ -135,7 +135,7 @@ def test_an_empty_name_is_told_from_an_absent_one() -> None:
         (r"A\x00", "line 2: symbol has a character that the database cannot store"),
         (r"A\ud800", "line 2: symbol has a character that the database cannot store"),
         ("A\x1b", "line 2: symbol has unprintable characters"),
-        ("'", "line 2: exchange must be one of binance, bybit, symbol not empty"),
+        ("'", f"line 2: exchange must be one of {', '.join(Exchange)}, symbol not empty"),
     ],
 )
 def test_a_name_that_cannot_be_read_is_named_by_its_line(cell: str, message: str) -> None:

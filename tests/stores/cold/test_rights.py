@@ -17,8 +17,8 @@ LISTED = [ListedMarket(Market(BYBIT, "AUSDT", "A", "USDT"), None)]
 ADDED = "execution_log, live_books, live_tickers, live_trades"
 FORGOTTEN = "data_collections, failure_logs, worker_secret"
 CHANGED = (
-    "coins, discoveries, listings, live_collector_files, live_collectors, market_lives, worker,"
-    " worker_queue, worker_run"
+    "coins, discoveries, listings, live_collector_files, live_collectors, market_lives,"
+    " native_markets, worker, worker_queue, worker_run"
 )
 KEPT = ", ".join(sorted(("coin_metadata", "worker_config", *HISTORY_TABLES, *PROVIDER_TABLES)))
 DELETED_FROM = ", ".join(sorted((*FORGOTTEN.split(", "), *KEPT.split(", "))))
