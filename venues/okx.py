@@ -38,6 +38,7 @@ from venues.reading import (
     Instrument,
     Settlement,
     Ticker,
+    TimeMs,
     decoded_or_none,
     row_number,
     row_time,
@@ -188,8 +189,8 @@ _ANSWER: Final = lenient(_Answer)
 
 
 def _symbol_of(native: str) -> str:
-    """BTCUSDT of BTC-USDT-SWAP."""
-    return native.removesuffix("-SWAP").replace("-", "")
+    """BTCUSDT of BTC-USDT-SWAP, also of one with blanks around it."""
+    return native.replace("-SWAP", "").replace("-", "")
 
 
 _NAMED: Final = Named("instId", _symbol_of)
@@ -244,15 +245,30 @@ def _read_klines(
     return _ODD_KLINES(_entries(body, faults, MOST_ROWS)[::-1], interval_ms, faults)
 
 
-_CELLS: Final = EntryDecoder(list[Any])
+class _InterestAnswer(msgspec.Struct):
+    code: _Success
+    data: list[tuple[TimeMs, Any, float, Any]]
+
+
+_OPEN_INTEREST: Final = lenient(_InterestAnswer)
+_LOOSE_OPEN_INTEREST: Final = EntryDecoder(list[Any])
 
 
 def _read_open_interest(body: bytes, market: Market, faults: AnswerFaults) -> TimedValues:
     """{"code":"0","msg":"","data":[["1790161800000","2663107.3","26631.073","1676426045.35"],
-    ...]}: time, contracts, coins and USD; one side is counted."""
-    rows = _CELLS(_entries(body, faults, MOST_ROWS)[::-1])
-    pairs = read_each(rows, _one_interest, faults.leave_out)
-    return timed_values([time_ms for time_ms, _ in pairs], [value for _, value in pairs])
+    ...]}: time, contracts, coins and USD.
+
+    The coins are taken to be counted one-sided. Nobody confirms it: the documentation says only
+    that `oiCcy` is "in units of coins". Everybody who compares exchanges uses it beside Binance's
+    as it is, and when Bybit ended its counting of both sides (2026-06-11) its announcement, and
+    the press about it, named no other exchange that still does.
+    """
+    answer = decoded_or_none(_OPEN_INTEREST, body)
+    if answer is not None and len(answer.data) <= MOST_ROWS:
+        rows = answer.data[::-1]
+        return timed_values([row[0] for row in rows], [row[2] for row in rows])
+    texts = _entries(body, faults, MOST_ROWS)[::-1]
+    return TimedValues.of(read_each(_LOOSE_OPEN_INTEREST(texts), _one_interest, faults.leave_out))
 
 
 def _one_interest(row: list[Any]) -> tuple[int, float]:
@@ -310,7 +326,6 @@ class _Instrument(msgspec.Struct):
     state: str | None = ""
     settleCcy: str | None = ""
     ctValCcy: str | None = ""
-    uly: str | None = ""
     ruleType: str | None = ""
     instCategory: Loose = None
     ctVal: Loose = None
@@ -323,9 +338,10 @@ _SUSPENDED: Final = "suspended at the exchange"
 
 
 def _read_instruments(body: bytes, quote: str, faults: AnswerFaults) -> AnswerPage[Instrument]:
-    """{"code":"0","msg":"","data":[{"instId":"BTC-USDT-SWAP","uly":"BTC-USDT","ctType":"linear",
+    """{"code":"0","msg":"","data":[{"instId":"BTC-USDT-SWAP","ctType":"linear",
     "settleCcy":"USDT","ctValCcy":"BTC","ctVal":"0.01","ctMult":"1","state":"live",
-    "ruleType":"normal","instCategory":"1","listTime":"1573557408000"},...]}
+    "ruleType":"normal","instCategory":"1","listTime":"1573557408000"},...]}; the fields for the
+    base and the quote are empty for swaps, whose ids have them.
 
     A suspended contract is left out like one that cannot be read: the rows that are known of it
     stay.
@@ -340,8 +356,7 @@ def _read_instruments(body: bytes, quote: str, faults: AnswerFaults) -> AnswerPa
             base,
             (row.ctType, ("linear",)),
             (row.settleCcy, (quote,)),
-            (row.uly, (f"{base}-{quote}",)),
-            (row.instId, (f"{base}-{quote}-SWAP",)),
+            ("-".join(row.instId.split("-")[1:]), (f"{quote}-SWAP",)),
             (row.state, ("live", "suspend")),
             (row.ruleType, ("normal", "", None)),  # else it is in pre-launch
             (str(row.instCategory or ""), ("", "1")),  # else it is of a stock or a metal

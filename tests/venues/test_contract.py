@@ -63,6 +63,12 @@ def tables(venue: Venue) -> dict[Endpoint, EndpointTable]:
     return {endpoint: table for endpoint, table in venue.endpoints.items() if table is not None}
 
 
+def all_tables(venue: Venue) -> list[EndpointTable]:
+    """Those of old rows, too."""
+    found = list(tables(venue).values())
+    return found + [table.beyond for table in found if table.beyond is not None]
+
+
 # --- the tables ----------------------------------------------------------------------------------
 
 
@@ -77,8 +83,8 @@ def test_a_file_without_its_venue_is_refused(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert venues._venue(exchange) is VENUES[exchange]
-    (other,) = (each for name, each in VENUES.items() if name is not exchange)
-    for wrong in (other, None):
+    others = [each for name, each in VENUES.items() if name is not exchange]
+    for wrong in (*others, None):
         monkeypatch.setattr(f"venues.{exchange}.VENUE", wrong)
         with pytest.raises(TypeError, match=rf"venues/{exchange}\.py: VENUE must be the Venue of"):
             venues._venue(exchange)
@@ -93,12 +99,16 @@ def test_the_address_is_one(venue: Venue) -> None:
 def test_every_endpoint_has_a_table_or_a_stated_none(venue: Venue) -> None:
     assert set(venue.endpoints) == set(Endpoint)
     assert tables(venue).keys() >= NEEDED | set(venue.schedule)
-    assert len({table.path for table in tables(venue).values()}) == len(tables(venue))
+    assert len({table.path for table in all_tables(venue)}) == len(all_tables(venue))
     for endpoint, table in tables(venue).items():
         assert table.path.startswith("/")
         assert bool(table.periods) == bool(table.period) == (endpoint in HISTORY[:2])
         if endpoint in HISTORY:
             assert table.page_limit > 0
+        if table.beyond is not None:
+            assert (table.newest_rows > table.page_limit) and table.beyond.beyond is None
+            for name in ("symbol", "period", "start", "end", "order", "periods"):
+                assert getattr(table.beyond, name) == getattr(table, name)
 
 
 def test_candles_of_every_collected_timeframe_are_served(exchange: Exchange, venue: Venue) -> None:
@@ -113,12 +123,12 @@ def test_candles_of_every_collected_timeframe_are_served(exchange: Exchange, ven
 
 
 def test_every_request_counts_against_a_limit_that_exists(venue: Venue) -> None:
-    assert {table.counter for table in tables(venue).values()} == set(venue.limits)
+    assert {table.counter for table in all_tables(venue)} == set(venue.limits)
     for limit in venue.limits.values():
         assert limit.quantity > 0
         assert limit.window_s > 0
         assert limit.window_s == 60 or not limit.at_full_minutes
-    for table in tables(venue).values():
+    for table in all_tables(venue):
         bounds = [largest for largest, _ in table.weights]
         assert bounds == sorted(bounds)
         assert bounds[-1] >= table.page_limit

@@ -36,7 +36,7 @@ from venues.errors import (
 from venues.reading import AnswerFaults
 from venues.venue import Endpoint, EndpointTable, Limit, Order, Request, Venue
 
-BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+BINANCE, BYBIT, OKX = Exchange.BINANCE, Exchange.BYBIT, Exchange.OKX
 MIDNIGHT: Final = 1_767_225_600_000
 DAY_MS: Final = 86_400_000
 NOW_MS: Final = 1_786_820_400_000
@@ -141,7 +141,7 @@ def test_history_of_binance() -> None:
         assert table.order is Order.ASCENDING
         horizon_ms = 30 * DAY_MS if endpoint is Endpoint.OPEN_INTEREST else None
         assert table.horizon_ms == horizon_ms
-    assert venue.all_symbols_funding is True
+    assert venue.recent_funding == (Endpoint.FUNDING, venue.read_funding)
     assert venue.default_funding_hours == 8
     assert venue.cheapest_candles == 99
 
@@ -169,7 +169,7 @@ def test_history_of_bybit() -> None:
         table = venue.table(endpoint)
         assert table.order is Order.DESCENDING
         assert table.horizon_ms is None
-    assert venue.all_symbols_funding is False
+    assert venue.recent_funding is None
     assert venue.default_funding_hours is None
     assert venue.cheapest_candles == 99  # every request weighs the same: few keep answers small
 
@@ -261,6 +261,19 @@ def test_limits() -> None:
         "open_interest": Limit(1000, 300, None, at_full_minutes=False, burst=1.0),
     }
     assert facts(BYBIT).limits == {"requests": Limit(600, 5, None, at_full_minutes=False)}
+    assert {
+        name: (limit.quantity, limit.window_s, limit.header, limit.at_full_minutes)
+        for name, limit in facts(OKX).limits.items()
+    } == {
+        "time": (10, 2, None, False),
+        "instruments": (20, 2, None, False),
+        "candles": (40, 2, None, False),
+        "history_candles": (20, 2, None, False),
+        "open_interest": (10, 2, None, False),
+        "funding_now": (10, 2, None, False),
+        "funding": (10, 2, None, False),
+        "tickers": (20, 2, None, False),
+    }
 
 
 def judged(
@@ -334,6 +347,9 @@ def test_statuses(exchange: Exchange) -> None:
         # "Too many visits" pass within a second; the other limit wants 10 minutes.
         (BYBIT, 200, b'{"retCode":10006,"retMsg":"why"}', 1),
         (BYBIT, 403, b"access too frequent", 600),
+        # Every window is of two seconds.
+        (OKX, 200, b'{"code":"50011","msg":"why"}', 2),
+        (OKX, 429, b'{"code":"50013","msg":"why"}', 2),
     ],
 )
 def test_pauses_where_nothing_is_said(
@@ -363,7 +379,9 @@ def test_the_end_of_a_ban_has_13_digits(until: str) -> None:
 def test_a_body_that_is_no_error() -> None:
     assert facts(BINANCE).success_prefix == b"["
     assert facts(BYBIT).success_prefix == b'{"retCode":0,'
-    for exchange in (BINANCE, BYBIT):
+    assert facts(OKX).success_prefix == b'{"code":"0",'
+    assert facts(OKX).read_error(b'{"code":0}') is facts(OKX).read_error(b'{"code":"0"}') is None
+    for exchange in Exchange:
         for body in (b"", b"[]", b"{}", b"7", b'{"code":null}', b'{"retCode":0}', b"<html>"):
             assert facts(exchange).read_error(body) is None
 
@@ -385,6 +403,9 @@ def test_a_body_that_is_no_error() -> None:
         (BYBIT, b'{"retCode":10001,"retMsg":"params error"}', "10001", "params error"),
         (BYBIT, b'{"retCode":-1}', "-1", ""),
         (BYBIT, b'{"retCode":%b,"retMsg":null}' % (b"1" * 41), "1" * 40, ""),
+        (OKX, b'{"msg":"why","code":"51001","data":[]}', "51001", "why"),
+        (OKX, b'\xef\xbb\xbf{"code":50011}', "50011", ""),
+        (OKX, b'{"code":"%b","msg":null}' % (b"1" * 41), "1" * 40, ""),
     ],
 )
 def test_a_body_that_is_an_error(exchange: Exchange, body: bytes, code: str, message: str) -> None:

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from data_collector.api_parser import parse_instruments, parse_schedule, parse_tickers
 from market.markets import Exchange
 from market.unread_entries import NOT_CLEAR, UNUSABLE_NAME, UnreadEntry
+from tests.fixtures.exchange_answers import ANSWERS
 from tests.venues.test_bybit import bybit_answer
 from venues.errors import BadPayload
 from venues.reading import MOST_ENTRIES
@@ -19,41 +20,19 @@ BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 
 
 def contract(exchange: Exchange, symbol: Any, **changes: Any) -> dict[str, Any]:
+    """An entry of the list; `changes` by our names of its fields, or by its own. `named`: another
+    name of the contract."""
+    answers = ANSWERS[exchange]
     base = symbol[:-4] if isinstance(symbol, str) else "X"
-    if exchange is BINANCE:
-        entry = {
-            "symbol": symbol, "contractType": "PERPETUAL", "status": "TRADING",
-            "baseAsset": base, "quoteAsset": "USDT", "marginAsset": "USDT",
-            "onboardDate": 1567965300000,
-        }  # fmt: skip
-        names = {
-            "base": "baseAsset",
-            "launched": "onboardDate",
-            "status": "status",
-            "named": "symbol",
-        }
-    else:
-        entry = {
-            "symbol": symbol, "contractType": "LinearPerpetual", "status": "Trading",
-            "baseCoin": base, "quoteCoin": "USDT", "settleCoin": "USDT", "symbolType": "",
-            "launchTime": "1585526400000", "fundingInterval": 480,
-        }  # fmt: skip
-        names = {
-            "base": "baseCoin",
-            "launched": "launchTime",
-            "status": "status",
-            "named": "symbol",
-        }
-    return entry | {names.get(name, name): value for name, value in changes.items()}
+    entry = answers.contract(answers.native(symbol) if isinstance(symbol, str) else symbol, base)
+    if (named := changes.pop("named", None)) is not None:
+        entry[answers.names["symbol"]] = answers.native(named)
+    return entry | {answers.names.get(name, name): value for name, value in changes.items()}
 
 
 def body(exchange: Exchange, entries: list[Any]) -> bytes:
     texts = [each if isinstance(each, str) else json.dumps(each) for each in entries]
-    listed = ",".join(texts)
-    if exchange is BINANCE:
-        return f'{{"assets":[{{"asset":"USDT"}}],"symbols": [{listed}] }}'.encode()
-    result = f'{{"category":"linear","list": [{listed}] ,"nextPageCursor":"first%3D1"}}'
-    return f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}}}}'.encode()
+    return ANSWERS[exchange].contracts(",".join(texts))
 
 
 ODD: Final = [
@@ -78,6 +57,9 @@ ODD: Final = [
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 @pytest.mark.parametrize("exchange", list(Exchange))
 def test_one_odd_entry_costs_itself(exchange: Exchange, odd: str) -> None:
+    answers = ANSWERS[exchange]
+    odd = odd.replace('"symbol"', f'"{answers.names["symbol"]}"')
+    odd = odd.replace('"status"', f'"{answers.names["status"]}"')
     listed = [contract(exchange, "BTCUSDT"), odd, contract(exchange, "ETHUSDT")]
     with capture_logs() as logs:
         page = parse_instruments(exchange, body(exchange, listed), quote="USDT")
@@ -100,8 +82,7 @@ def test_one_odd_entry_costs_itself(exchange: Exchange, odd: str) -> None:
 def test_names_that_would_break_keys_tables_or_terminals(
     exchange: Exchange, what: str, name: str
 ) -> None:
-    odd = contract(exchange, "AUSDT")
-    odd |= {"symbol": name} if what == "symbol" else contract(exchange, "AUSDT", base=name)
+    odd = contract(exchange, "AUSDT", **{"named" if what == "symbol" else what: name})
     with capture_logs() as logs:
         page = parse_instruments(
             exchange, body(exchange, [contract(exchange, "龙虾USDT"), odd]), quote="USDT"
@@ -226,16 +207,16 @@ def test_an_entry_that_says_nothing_of_its_status_names_it_and_needs_no_blanks(
     exchange: Exchange,
 ) -> None:
     entries = []
-    for number, name in enumerate(["status", "contractType", "quote", "settle"]):
+    names = ANSWERS[exchange].names
+    told = [names[name] for name in ("status", "contractType", "quote", "settle") if name in names]
+    for number, name in enumerate(told):
         entry = contract(exchange, f"A{number}USDT")
-        keys = {"quote": ("quoteAsset", "quoteCoin"), "settle": ("marginAsset", "settleCoin")}
-        for key in keys.get(name, (name,)):
-            entry.pop(key, None)
+        del entry[name]
         entries.append(entry)
     page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
     assert page.rows == []
     assert page.unread == [
-        UnreadEntry(f"A{number}USDT", NOT_CLEAR, expected=True) for number in range(4)
+        UnreadEntry(f"A{number}USDT", NOT_CLEAR, expected=True) for number in range(len(told))
     ]
 
 
@@ -244,25 +225,29 @@ def test_an_entry_that_says_clearly_that_it_is_none_of_ours_is_nobodys_loss(
     exchange: Exchange,
 ) -> None:
     """Whatever else it does not say."""
-    quote, margin = ("quoteAsset", "marginAsset") if exchange is BINANCE else (
-        "quoteCoin", "settleCoin"
-    )  # fmt: skip
     entries = [
         contract(exchange, "AUSDT", status="SETTLING", contractType=""),
-        contract(exchange, "BUSDT", status=None, **{quote: "USDC"}),
         contract(exchange, "CUSDT", status=None, contractType="TRADIFI_PERPETUAL"),
-        contract(exchange, "DUSDT", base=None, **{margin: "BTC"}),
+        contract(exchange, "DUSDT", base=None, settle="BTC"),
         contract(exchange, "E USDT", contractType="PERPETUAL DELIVERING"),
     ]
+    in_usdc = contract(exchange, "BUSDT", status=None)
+    name = ANSWERS[exchange].names.get("quote", ANSWERS[exchange].names["symbol"])
+    in_usdc[name] = in_usdc[name].replace("USDT", "USDC")
     with capture_logs() as logs:
-        page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
+        page = parse_instruments(exchange, body(exchange, [*entries, in_usdc]), quote="USDT")
     assert (page.rows, page.unread, logs) == ([], [], [])
     # Nor is one that says nothing at all, unless its contract is known.
     for blank in (None, ""):
-        nothing = dict.fromkeys(contract(exchange, "BUSDT"), blank) | {"symbol": "BUSDT"}
-        nothing |= {"launchTime": "1", "isPreListing": False}
+        names = ANSWERS[exchange].names
+        nothing = dict.fromkeys(contract(exchange, "BUSDT"), blank) | {
+            names["symbol"]: ANSWERS[exchange].native("BUSDT")
+        }
+        nothing |= {names["launched"]: "1", "isPreListing": False}
         page = parse_instruments(exchange, body(exchange, [nothing]), quote="USDT")
-        assert page.unread == [UnreadEntry("BUSDT", NOT_CLEAR, expected=False)]
+        # An id may have the quote.
+        expected = "quote" not in names
+        assert page.unread == [UnreadEntry("BUSDT", NOT_CLEAR, expected=expected)]
 
 
 @pytest.mark.parametrize("exchange", list(Exchange))
@@ -274,8 +259,10 @@ def test_names_that_cannot_be_used_are_told(exchange: Exchange) -> None:
         contract(exchange, "CUSDT", base="C/D"),
     ]
     page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
+    # Where the id has the quote, none at all does not say it.
+    of_none = UNUSABLE_NAME if "quote" in ANSWERS[exchange].names else NOT_CLEAR
     assert page.unread == [
-        UnreadEntry(name, UNUSABLE_NAME, expected=True)
+        UnreadEntry(name, of_none if not name else UNUSABLE_NAME, expected=True)
         for name in ("A/BUSDT", "X" * 500, "", "CUSDT")
     ]
 

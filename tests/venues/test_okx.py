@@ -2,12 +2,15 @@
 
 from typing import Final
 
+import pytest
+
 from data_collector.api_parser import (
     parse_all_funding,
     parse_funding,
     parse_instruments,
     parse_klines,
     parse_open_interest,
+    parse_tickers,
 )
 from data_collector.url_builder import history_request, recent_funding_request
 from market.candles import Candle
@@ -15,8 +18,9 @@ from market.markets import Exchange, Market
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from market.unread_entries import UnreadEntry
 from tests.venues.samples import Samples
-from venues.errors import BadRequest, RateLimited, SourceDown, SymbolGone
-from venues.reading import Ticker
+from venues import VENUES
+from venues.errors import BadPayload, BadRequest, RateLimited, SourceDown, SymbolGone
+from venues.reading import AnswerFaults, Ticker
 from venues.venue import Endpoint
 
 OKX: Final = Exchange.OKX
@@ -162,7 +166,7 @@ def test_the_last_settlements_of_all_but_for_those_that_are_being_processed() ->
 
 def _instruments(**changed: str) -> bytes:
     fields = {
-        "instId": "BTC-USDT-SWAP", "uly": "BTC-USDT", "ctType": "linear", "settleCcy": "USDT",
+        "instId": "BTC-USDT-SWAP", "ctType": "linear", "settleCcy": "USDT",
         "ctValCcy": "BTC", "ctVal": "0.01", "ctMult": "1", "state": "live", "ruleType": "normal",
         "instCategory": "1", "listTime": "1573557408000", **changed,
     }  # fmt: skip
@@ -178,8 +182,8 @@ def test_the_coins_in_a_contract_are_its_value_times_its_multiplier() -> None:
 def test_contracts_that_are_not_collected() -> None:
     for changed in (
         {"ctType": "inverse"}, {"settleCcy": "USDC"}, {"state": "preopen"}, {"state": "test"},
-        {"ruleType": "pre_market"}, {"instCategory": "3"}, {"uly": "BTC-USDC"},
-        {"instId": "BTC-USDT-261225"},
+        {"ruleType": "pre_market"}, {"instCategory": "3"},
+        {"instId": "BTC-USDC-SWAP"}, {"instId": "BTC-USDT-261225"},
     ):  # fmt: skip
         page = parse_instruments(OKX, _instruments(**changed), quote="USDT")
         assert (page.rows, page.unread) == ([], []), changed
@@ -194,7 +198,7 @@ def test_a_suspended_contract_is_kept_where_it_is_known_and_not_taken_anew() -> 
 def test_one_without_a_size_is_left_out_alone() -> None:
     for value in ("", "0", "-1", "nan", "1e400"):
         body = _instruments(ctVal=value)
-        second = _instruments(instId="ETH-USDT-SWAP", uly="ETH-USDT", ctValCcy="ETH")
+        second = _instruments(instId="ETH-USDT-SWAP", ctValCcy="ETH")
         both = body[:-2] + b"," + second[second.index(b"[") + 1 :]
         page = parse_instruments(OKX, both, quote="USDT")
         assert [row.market.symbol for row in page.rows] == ["ETHUSDT"]
@@ -202,7 +206,7 @@ def test_one_without_a_size_is_left_out_alone() -> None:
 
 
 def test_an_entry_that_cannot_be_read_tells_our_symbol() -> None:
-    broken = b'{"code":"0","data":[{"instId":"X-USDT-SWAP","ctType":5},' + _instruments()[26:]
+    broken = _instruments().replace(b"[", b'[{"instId":"X-USDT-SWAP","ctType":5},')
     page = parse_instruments(OKX, broken, quote="USDT")
     assert [row.market.symbol for row in page.rows] == ["BTCUSDT"]
     assert [entry.symbol for entry in page.unread] == ["XUSDT"]
@@ -224,6 +228,50 @@ def test_odd_rows_are_left_out_alone() -> None:
     assert parse_klines(BTC, b'{"code":"0","msg":"","data":null}', interval_ms=M5).rows == []
 
 
+@pytest.mark.parametrize("code", ['"50011"', "51001", '"-1"', '""', "null", '"E1"'])
+def test_what_says_that_it_is_an_error_is_no_list(code: str) -> None:
+    """One that was not recognised as such, because of its size or form, may have an empty one."""
+    venue = VENUES[OKX]
+    faults = AnswerFaults(OKX, "klines", "BTCUSDT")
+
+    def body(listed: str) -> bytes:
+        return f'{{"code":{code},"msg":"","data":{listed}}}'.encode()
+
+    assert venue.read_plain_klines(body('[["1","1","1","1","1","1","1","1","1"]]'), BTC, M5) is None
+    for read in (
+        lambda: venue.read_klines(body("[]"), BTC, M5, faults),
+        lambda: venue.read_open_interest(body("[]"), BTC, faults),
+        lambda: venue.read_funding(body("[]"), faults),
+        lambda: venue.read_instruments(body("[]"), "USDT", faults),
+        lambda: venue.read_tickers(body("[]"), faults),
+        lambda: venue.schedule[Endpoint.FUNDING_INFO](body("[]"), faults),
+        lambda: venue.read_time(body('[{"ts":"1597026383085"}]'), faults),
+    ):
+        with pytest.raises(BadPayload, match="code"):
+            read()
+
+
+def test_another_list_of_that_name() -> None:
+    row = '{"instId":"BTC-USDT-SWAP","last":"2","volCcy24h":"3"}'
+    ticker = Ticker("BTC-USDT-SWAP", 6.0)
+    before = f'{{"code":"0","more":{{"data":[7]}},"data":[{row}]}}'
+    assert parse_tickers(OKX, before.encode()) == [ticker]
+    after = f'{{"code":"0","data":[{row}],"more":{{"data":[7]}}}}'
+    assert parse_tickers(OKX, after.encode()) == [ticker]
+    with pytest.raises(BadPayload, match="not to be told from others"):
+        parse_tickers(OKX, (before[:-1] + ',"again":{"data":[7]}}').encode())
+
+
+def test_open_interest_that_says_more_or_less_is_read_row_by_row() -> None:
+    body = (
+        b'{"code":"0","data":[["1728734400000","2","3","4","5"],["1728730800000","","2"],'
+        b'["1728727200000","1","","3"]]}'
+    )
+    found = parse_open_interest(BTC, body, interval_ms=HOUR_MS)
+    assert list(found.rows) == [(1728730800000, 2.0), (1728734400000, 3.0)]
+    assert [row.time_ms for row in found.left_out] == [1728727200000]
+
+
 def test_a_settlement_without_its_settled_rate_is_no_settlement() -> None:
     """The prediction beside it is another number."""
     body = (
@@ -236,8 +284,6 @@ def test_a_settlement_without_its_settled_rate_is_no_settlement() -> None:
 
 
 def test_three_months_of_settlements_are_served() -> None:
-    from venues import VENUES
-
     assert VENUES[OKX].table(Endpoint.FUNDING).reach_ms(1) == 90 * DAY_MS
     table = VENUES[OKX].table(Endpoint.OPEN_INTEREST)
     assert table.reach_ms(M5) == 5 * DAY_MS

@@ -1,14 +1,17 @@
 """What each exchange's parsers make of answers that say less, or something else, than usual."""
 
 import json
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import pytest
 
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS
+from tests.fixtures.exchange_answers import ANSWERS, history_body
 from tests.venues.test_facts import MIDNIGHT, facts, faults, market
 from venues.errors import BadPayload
+from venues.venue import Endpoint
 
 BINANCE: Final = Exchange.BINANCE
 BYBIT: Final = Exchange.BYBIT
@@ -113,23 +116,29 @@ def test_no_rows_of_bybit(nothing: bytes) -> None:
 
 @pytest.mark.parametrize("exchange", list(Exchange))
 def test_a_history_has_3000_rows_at_most(exchange: Exchange) -> None:
-    venue = facts(exchange)
-    row = b"[1]" if exchange is BINANCE else b'["1"]'
+    venue, btc, answers = facts(exchange), market(exchange), ANSWERS[exchange]
 
-    def body(entry: bytes, rows: int) -> bytes:
-        listed = b"[%b]" % b",".join([entry] * rows)
-        return listed if exchange is BINANCE else bybit(listed.decode(), symbol="BTCUSDT")
+    def body(endpoint: Endpoint, row: Any, rows: int) -> bytes:
+        return history_body(btc, endpoint, [row] * rows)
 
-    entry = b'{"symbol":"BTCUSDT","sumOpenInterest":1,"openInterest":2,"timestamp":5}'
-    interest = venue.read_open_interest(body(entry, 3000), market(exchange), faults(exchange))
-    assert list(interest) == [(5, 1.0)] * 3000
+    interest = partial(body, Endpoint.OPEN_INTEREST, answers.interest(btc.native, 5, "1"))
+    assert (
+        list(venue.read_open_interest(interest(3000), btc, faults(exchange))) == [(5, 1.0)] * 3000
+    )
+    odd = answers.candle(5, HOUR_MS, ["1"] * 4, "1", "1")[:1]
+    candles = partial(body, Endpoint.KLINES, odd)
     problems = faults(exchange)
-    assert venue.read_klines(body(row, 3000), market(exchange), HOUR_MS, problems) == []
+    assert venue.read_klines(candles(3000), btc, HOUR_MS, problems) == []
     assert len(problems.left_out) == 3000
-    with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-        venue.read_klines(body(row, 3001), market(exchange), HOUR_MS, faults(exchange))
-    with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-        venue.read_open_interest(body(entry, 3001), market(exchange), faults(exchange))
+    funding = partial(body, Endpoint.FUNDING, answers.settlement(btc.native, 5, "1"))
+    assert len(venue.read_funding(funding(3000), faults(exchange))) == 3000
+    for read in (
+        lambda: venue.read_klines(candles(3001), btc, HOUR_MS, faults(exchange)),
+        lambda: venue.read_open_interest(interest(3001), btc, faults(exchange)),
+        lambda: venue.read_funding(funding(3001), faults(exchange)),
+    ):
+        with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
+            read()
 
 
 @pytest.mark.parametrize("exchange", list(Exchange))
@@ -137,25 +146,15 @@ def test_open_interest_in_its_usual_form_is_read_at_once(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"venues.{exchange}._LOOSE_OPEN_INTEREST", None)
-    interest = b'"sumOpenInterest":"7"' if exchange is BINANCE else b'"openInterest":"14"'
-    entry = b'{"symbol":"BTCUSDT","timestamp":"%d",' + interest + b"}"
+    btc = market(exchange)
     for count in (1, 3000):
-        listed = b"[%b]" % b",".join(entry % time_ms for time_ms in range(1, count + 1))
-        body = listed if exchange is BINANCE else bybit(listed.decode(), symbol="BTCUSDT")
-        rows = list(facts(exchange).read_open_interest(body, market(exchange), faults(exchange)))
-        assert sorted(rows) == [(time_ms, 7.0) for time_ms in range(1, count + 1)]
-        assert rows[0] == (1 if exchange is BINANCE else count, 7.0)
-    if exchange is BINANCE:
-        listed = b"[%b]" % b",".join(entry % time_ms for time_ms in range(1, 3002))
-        with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-            facts(exchange).read_open_interest(listed, market(exchange), faults(exchange))
-
-
-def test_settlements_have_3000_rows_at_most() -> None:
-    with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-        facts(BYBIT).read_funding(bybit(f"[{','.join(['7'] * 3001)}]"), faults(BYBIT))
-    with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-        facts(BINANCE).read_funding(b"[%b]" % b",".join([b"7"] * 3001), faults(BINANCE))
+        rows = [
+            ANSWERS[exchange].interest(btc.native, time_ms, f"{time_ms}.5")
+            for time_ms in range(1, count + 1)
+        ]
+        body = history_body(btc, Endpoint.OPEN_INTEREST, rows)
+        read = list(facts(exchange).read_open_interest(body, btc, faults(exchange)))
+        assert read == [(time_ms, time_ms + 0.5) for time_ms in range(1, count + 1)]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_each_exchange_says_whether_it_tells_them() -> None:
     assert {exchange: VENUES[exchange].tells_trades for exchange in Exchange} == {
         BINANCE: True,
         BYBIT: False,
+        Exchange.OKX: False,
     }
 
 
