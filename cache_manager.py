@@ -28,7 +28,7 @@ from documents.chunk_index import ChunkedDocument, ChunkIndex, Size, decode_inde
 from documents.deflated import Deflated, deflate_whole, inflate
 from documents.journal import EncodedEntry
 from documents.meta import LARGEST_TIME, DocumentCounts, DocumentMeta, meta_text, read_meta_text
-from documents.names import BASES, DOCUMENTS
+from documents.names import BASES, DOCUMENTS, SERVED
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.event_log import LOG, TELL
 from stores.hot.journal import APPEND, JOURNAL, STATE, copy_key
@@ -295,7 +295,7 @@ class CacheManager:
                         version,
                         meta.stored_bytes,
                         meta_text(meta),
-                        self._channel if name in DOCUMENTS else "",
+                        self._channel if name in SERVED else "",
                         f"{name} {version}",
                         chunks,
                         *_event(meta, changes),
@@ -457,7 +457,7 @@ def read_of_states(names: Iterable[str]) -> Read[States]:
 
 
 def _event(meta: DocumentMeta, changes: Changes | None) -> Sequence[Word]:
-    """The arguments of the publish script about the event; nothing is told of a base."""
+    """The arguments of the publish script about the event, which only documents of rows have."""
     if meta.name not in DOCUMENTS:
         return ("", "", 0, 0, "", 0)
     document = orjson.dumps(
@@ -482,8 +482,8 @@ def _journal(meta: DocumentMeta, entry: EncodedEntry | None) -> Sequence[Word]:
 
 
 def _key(name: str) -> str:
-    if name not in DOCUMENTS and name not in BASES:
-        raise ValueError(f"unknown document {name!r}: use one of {', '.join(DOCUMENTS + BASES)}")
+    if name not in SERVED and name not in BASES:
+        raise ValueError(f"unknown document {name!r}: use one of {', '.join(SERVED + BASES)}")
     return f"cache:{name}"
 
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import orjson
 import structlog
 
-from documents.names import BASES, DOCUMENTS
+from documents.names import BASES, SERVED
 
 LARGEST_TIME: Final = 10**14  # ms: the year 5138; a version is a time or little more
 _LARGEST_STORED: Final = 512 * 2**20  # bytes: Redis's own limit of a value
@@ -71,7 +71,7 @@ def meta_text(meta: DocumentMeta) -> bytes:
 
 
 # Every answer of the API parses one of the same few texts.
-@lru_cache(4 * len(DOCUMENTS + BASES))
+@lru_cache(4 * len(SERVED + BASES))
 def read_meta_text(name: str, text: bytes | None) -> DocumentMeta | None:
     """The meta of this stored form; None without one, or if it is unreadable."""
     if not text:

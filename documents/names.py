@@ -1,4 +1,4 @@
-"""The names of the documents: each timeframe, `global_fr`, and the bases of each exchange."""
+"""The names of the documents: timeframes, `global_fr`, `overview`, and the bases of exchanges."""
 
 from typing import Final
 
@@ -6,8 +6,11 @@ from market.markets import Exchange
 from market.timeframes import Timeframe
 
 GLOBAL_FR: Final = "global_fr"
-# What is served.
+OVERVIEW: Final = "overview"
+# The documents of rows, which events, the record and tables are of.
 DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)
+# What is served: these, and what is made of them.
+SERVED: Final = (*DOCUMENTS, OVERVIEW)
 
 
 def base_name(exchange: Exchange) -> str:

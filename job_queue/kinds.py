@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from documents.names import GLOBAL_FR
+from documents.names import GLOBAL_FR, OVERVIEW
 from market.timeframes import COLLECTED, Timeframe
 
 ALL: Final = "all"  # as requests and answers call the job of all timeframes
@@ -163,7 +163,10 @@ def producer_of(document: str) -> str:
 
 def producers_of(document: str, timeframes: Collection[str]) -> tuple[str, ...]:
     """The ids of all jobs that publish `document` when the setting TIMEFRAMES is `timeframes`: its
-    own job first, then the job of all timeframes. Raises ValueError if none does."""
+    own job first, then the job of all timeframes. Raises ValueError if none does. The overview
+    follows each run that brings the newest 5m rows."""
+    if document == OVERVIEW:
+        return collect_id(ALL), collect_id(Timeframe.M5)
     own = producer_of(document)
     of_all = (job for job in JOBS.values() if job.is_of_all)
     return (own, *(job.id for job in of_all if document in job.published(timeframes)))

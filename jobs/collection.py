@@ -1,6 +1,7 @@
 """The collection job: fetches one timeframe's markets, builds its documents and publishes them."""
 
 import asyncio
+from collections.abc import Sequence
 
 from data_collector import fetch_market_data
 from documents.names import GLOBAL_FR
@@ -11,22 +12,43 @@ from jobs.closes import collect_all, collect_from_fresh_bases
 from jobs.context import JobContext, Outcome, Progress, by_exchange
 from jobs.funding import known_funding
 from jobs.markets import markets_to_collect
+from jobs.overview import publish_overview
 from jobs.publishing import begin_drafts, publish
 from jobs.shards import shared
 from jobs.stored import previous_series, stored_as_of_ms
 from market.left_out import read_left_out
+from market.markets import Market
+from market.timeframes import Timeframe
 from stores.hot.leases import Lease, retry_under_lease
 
 
 async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
-    """Collects the job's timeframe, or all, and publishes every document made from it."""
-    settings, timeframe = context.settings, job.timeframe
+    """Collects the job's timeframe, or all, and publishes every document made from it; with the
+    newest 5m rows the overview, too."""
     progress.enter("markets")
     markets = await markets_to_collect(context, lease, progress)
+    timeframe, from_bases = job.timeframe, True
     if timeframe is None:
-        return await collect_all(context, markets, lease, progress)
-    if outcome := await collect_from_fresh_bases(context, timeframe, markets, lease, progress):
-        return outcome
+        outcome = await collect_all(context, markets, lease, progress)
+    elif fresh := await collect_from_fresh_bases(context, timeframe, markets, lease, progress):
+        outcome = fresh
+    else:
+        from_bases = False
+        outcome = await _collect_natively(context, timeframe, markets, lease, progress)
+    if timeframe in (None, Timeframe.M5) and outcome.as_of_ms is not None:
+        await publish_overview(context, markets, outcome.as_of_ms, lease, from_bases=from_bases)
+    return outcome
+
+
+async def _collect_natively(
+    context: JobContext,
+    timeframe: Timeframe,
+    markets: Sequence[Market],
+    lease: Lease,
+    progress: Progress,
+) -> Outcome:
+    """Asks for the timeframe itself, and publishes every document made from it."""
+    settings = context.settings
     previous = {
         produced: await previous_series(context, produced, lease) for produced in timeframe.produces
     }

@@ -14,6 +14,7 @@ from data_collector.interest_answers import InterestAnswers
 from database import Database
 from documents.journal import EncodedEntry
 from documents.kept import KeptDocuments
+from documents.overview import LastOverview
 from job_queue.queue import JobQueue
 from jobs.bases import Bases
 from jobs.endings import Endings
@@ -109,6 +110,7 @@ class JobContext:
     held_up: dict[Timeframe, frozenset[str]] = field(default_factory=dict)
     # The documents whose newest metadata the database did not take.
     not_stored: set[Timeframe] = field(default_factory=set)
+    overview: LastOverview = field(default_factory=LastOverview)  # as it was published last
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks
     # The funding that was decoded last, by the version and content hash of its document.
     funding: dict[tuple[int, str], KnownFunding] = field(default_factory=dict)

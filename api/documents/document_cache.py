@@ -29,6 +29,8 @@ from api.documents.validators import FORM_TAGS
 from api.formats import Format
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.chunked_text import ChunkedText, ChunksDamaged
+from documents.names import OVERVIEW
+from documents.overview_text import OverviewText
 from documents.text import DocumentError, DocumentFilter, DocumentText, FilteredSize
 from logging_setup import OutageLog
 from stores.hot.store import StoreUnavailable
@@ -244,6 +246,12 @@ class DocumentCache:
         async with self.derived.turns:
             return await self.derived.run(_joined, body), body.absent
 
+    async def overview(self, document: CachedDocument) -> OverviewText:
+        """The text of a version of the overview. Raises DocumentError or DamagedDocument."""
+        text = await self._text(document)
+        assert isinstance(text, OverviewText)  # noqa: S101 - as _inflate makes it
+        return text
+
     async def similar_symbols(
         self, document: CachedDocument, query: DocumentQuery, listed: frozenset[str]
     ) -> tuple[str, ...]:
@@ -402,7 +410,8 @@ def _text_key(document: CachedDocument) -> tuple[Hashable, ...]:
 
 
 def _inflate(document: CachedDocument) -> DocumentText:
-    return DocumentText(document.stored.inflate())
+    text = document.stored.inflate()
+    return OverviewText(text) if document.meta.name == OVERVIEW else DocumentText(text)
 
 
 def _joined(body: DocumentBody) -> DocumentText:
@@ -435,6 +444,8 @@ def _filter(
 
 def _absent(text: DocumentText | ChunkedText, symbols: frozenset[str] | None) -> frozenset[str]:
     """The symbols that are neither among the document's markets nor in its `missing`."""
+    if isinstance(text, OverviewText):
+        return text.absent(symbols)
     absent = (symbols or frozenset()).difference(market.symbol.upper() for market in text.markets)
     if absent:
         named = (entry["symbol"] for entry in text.missing())

@@ -39,13 +39,13 @@ from api.documents.document_cache import CachedDocument, DocumentBody, DocumentC
 from api.documents.fixed_files import FixedFiles, address_of, read_address
 from api.documents.long_poll_quota import LongPolls
 from api.documents.publish_watcher import PublishWatcher
-from api.documents.query import DocumentQuery, read_query
-from api.documents.unknown_symbols import ListedSymbols, judge_absent
+from api.documents.query import DocumentQuery, read_overview_query, read_query
+from api.documents.unknown_symbols import ListedSymbols, judge_absent, judge_absent_assets
 from api.documents.validators import entity_tag, etag_matches, read_date
 from api.formats import CONTENT_TYPES, TABLES, Format, accepted_format
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from cache_manager import DocumentMeta
-from documents.names import DOCUMENTS
+from documents.names import DOCUMENTS, OVERVIEW, SERVED
 from metrics.api import ApiMetrics
 from timing.clock import now_ms
 
@@ -209,7 +209,8 @@ class CacheEndpoint:
             return None
         bodies = self._bodies[request.format]
         body = await bodies.body(document, request.query, request.coding)
-        if body.absent != symbols or body.absent & await self._listed.current():
+        listed = frozenset() if request.name == OVERVIEW else await self._listed.current()
+        if body.absent != symbols or body.absent & listed:
             return None
         return await self._with_absent(document, request, body, None)
 
@@ -232,7 +233,8 @@ class CacheEndpoint:
         holding: Holding | None,
     ) -> Answer:
         """The answer to a query with symbols that the document lacks, unknown or not."""
-        judged = await judge_absent(
+        judge = judge_absent_assets if request.name == OVERVIEW else judge_absent
+        judged = await judge(
             body.absent,
             request.query.filter.symbols,
             await self._listed.current(),
@@ -251,9 +253,10 @@ class CacheEndpoint:
     def _parse(self, path: str, scope: Scope) -> ParsedRequest | Answer:
         """The request, or its refusal. Raises InvalidQuery."""
         name, dot, ending = path.partition(".")
-        if name not in DOCUMENTS or dot + ending not in _ENDINGS:
-            message = "must be one of " + ", ".join(DOCUMENTS)
+        if name not in SERVED or dot + ending not in _ENDINGS or (name == OVERVIEW and dot):
+            message = "must be one of " + ", ".join(SERVED)
             message += ", and may end with " + ", ".join(f".{each}" for each in TABLES)
+            message += f", but for {OVERVIEW}"
             return problem(422, [{"type": "enum", "loc": ["path", "name"], "msg": message}])
         request = self._known(name, _ENDINGS[dot + ending], scope)
         if request is None:
@@ -398,9 +401,12 @@ def _parse_request(
             origin = value
         elif value.isdigit() and int(value) > LARGEST_BODY:
             raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
-    query = read_query(query_string)
+    is_overview = name == OVERVIEW  # it has no rows, and so no table
+    query = read_overview_query(query_string) if is_overview else read_query(query_string)
     vary: Header | None = _VARY
-    if format_ is None:
+    if is_overview:
+        format_ = Format.JSON
+    elif format_ is None:
         vary = _NEGOTIATED
         asked = None if accept is None else accept.decode("latin-1")
         # As for other documents of JSON alone, a client that accepts none of ours gets it, too.

@@ -12,7 +12,7 @@ from api.documents.nothing_yet import refresh_request
 from api.openapi import responses
 from api.state import RequestParts
 from cache_manager import DocumentMeta
-from documents.names import DOCUMENTS
+from documents.names import SERVED
 from timing.clock import now_ms
 
 _DEADLINE_S: Final = 2.0
@@ -28,9 +28,9 @@ def build_listing() -> APIRouter:
         """Every document with its version and age, null if nothing was collected yet, and the
         POST that refreshes it."""
         async with asyncio.timeout(_DEADLINE_S):
-            metas = await parts.cache.read_metas(DOCUMENTS)
+            metas = await parts.cache.read_metas(SERVED)
         asked_ms = now_ms()
-        return JSONResponse({"documents": [_entry(n, metas[n], asked_ms) for n in DOCUMENTS]})
+        return JSONResponse({"documents": [_entry(n, metas[n], asked_ms) for n in SERVED]})
 
     return router
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from api.answers import NO_CACHE, Answer, problem
-from documents.names import GLOBAL_FR
+from documents.names import GLOBAL_FR, OVERVIEW
 from job_queue.kinds import ALL, collect_id, producers_of
 from job_queue.queue import JobQueue
 from job_queue.records import JobRecord
@@ -19,6 +19,8 @@ def refresh_request(name: str) -> tuple[str, dict[str, str] | None]:
     """Path and JSON body of the POST that refreshes this document."""
     if name == GLOBAL_FR:
         return "/api/v1/internal/update-fr", None
+    if name == OVERVIEW:
+        return "/get-market-data", {"timeframe": ALL}
     return "/get-market-data", {"timeframe": name}
 
 
@@ -34,7 +36,7 @@ async def nothing_yet(queue: JobQueue, name: str, timeframes: Collection[Timefra
         jobs = {}  # the answer is still 404, without the state of the jobs
     what = "no funding" if name == GLOBAL_FR else "nothing collected"
     makers = producers_of(name, timeframes)
-    with_all = collect_id(ALL) in makers
+    with_all = collect_id(ALL) in makers[1:]
     known = [jobs[maker] for maker in makers if maker in jobs]
     told = [_next_step(name, known, with_all), *_discovery(jobs.get(_DISCOVERY))]
     return problem(404, f"{what} yet: {'; '.join(told)}", NO_CACHE)
@@ -44,7 +46,7 @@ def _next_step(name: str, jobs: Sequence[JobRecord], with_all: bool) -> str:
     """`jobs`: the records of the jobs that make it; `with_all`: whether that of all timeframes is
     one of them."""
     path, body = refresh_request(name)
-    post = f"POST {path}" + (f' {{"timeframe":"{name}"}}' if body else "")
+    post = f"POST {path}" + (f' {{"timeframe":"{body["timeframe"]}"}}' if body else "")
     also = f', {{"timeframe":"{ALL}"}} with all others' if with_all else ""
     ended = [(job.last.finished_at_ms, job.id, job.last) for job in jobs if job.last]
     last = describe_run(*max(ended, key=lambda run: run[0])[1:]) if ended else None

@@ -20,6 +20,7 @@ LONGEST_WAIT_S: Final = 60
 _LONGEST_CACHED: Final = 256
 _MOST_FIELDS: Final = 2000
 PARAMETERS: Final = ("exchange", "symbol", "since", "closed", "limit", "wait", "as_of")
+OVERVIEW_PARAMETERS: Final = ("asset", "wait")
 _CACHE_BUSTER: Final = "_"  # jQuery and others add it against caches; it is ignored
 # Limits of the work on unknown parameters, which are untrusted input.
 _MOST_UNKNOWN: Final = 3
@@ -76,13 +77,28 @@ def _read_query(query_string: bytes) -> DocumentQuery:
         )
     if reader.errors:
         raise InvalidQuery(reader.errors)
-    tag = b""
-    if not where.is_whole:
-        tag = hashlib.blake2b(where.canonical(), digest_size=8).hexdigest().encode()
+    tag = b"" if where.is_whole else _tag(where)
     return DocumentQuery(where, wait_s, tag, as_of_ms)
 
 
 _read_query_cached = lru_cache(1024)(_read_query)
+
+
+def read_overview_query(query_string: bytes) -> DocumentQuery:
+    """The same for the overview, which has no rows: the assets are its filter's symbols, in upper
+    case. Raises InvalidQuery."""
+    reader = QueryReader(query_string, OVERVIEW_PARAMETERS)
+    assets = reader.assets()
+    wait_s = reader.wait_s()
+    if reader.errors:
+        raise InvalidQuery(reader.errors)
+    where = DocumentFilter(symbols=assets)
+    tag = b"" if where.is_whole else _tag(where)
+    return DocumentQuery(where, wait_s, tag)
+
+
+def _tag(where: DocumentFilter) -> bytes:
+    return hashlib.blake2b(where.canonical(), digest_size=8).hexdigest().encode()
 
 
 def unknown_parameters(given: Iterable[str], known: Sequence[str]) -> list[dict[str, Any]]:
@@ -166,6 +182,12 @@ class QueryReader:
         names = self.names("symbol")
         if names is not None and not names:
             self.refuse("symbol", "empty", "must be one or more symbols, such as BTCUSDT")
+        return names and frozenset(name.upper() for name in names)
+
+    def assets(self) -> frozenset[str] | None:
+        names = self.names("asset")
+        if names is not None and not names:
+            self.refuse("asset", "empty", "must be one or more assets, such as BTC")
         return names and frozenset(name.upper() for name in names)
 
     def integer(self, name: str, *, least: int) -> int | None:

@@ -89,6 +89,25 @@ async def judge_absent(
     return [unknown_header(unknown)] if unknown else []
 
 
+async def judge_absent_assets(
+    absent: frozenset[str],
+    requested: Collection[str] | None,
+    _: frozenset[str],
+    similar: Callable[[frozenset[str]], Awaitable[Sequence[str]]],
+) -> Answer | list[Header]:
+    """The same for assets of the overview, which has all of them."""
+    if absent == requested:
+        return unknown_assets(absent, await similar(frozenset()))
+    return [unknown_header(absent)] if absent else []
+
+
+def unknown_assets(names: Collection[str], near: Sequence[str]) -> Answer:
+    """The 404 for a request whose assets are all unknown."""
+    which = "this asset" if len(names) == 1 else "any of these assets"
+    hint = f"did you mean {', '.join(near)}?" if near else "GET /market lists the assets"
+    return problem(404, f"no market is of {which}: {hint}", NO_CACHE, unknown_header(names))
+
+
 def unknown_header(symbols: Iterable[str]) -> Header:
     """X-Unknown-Symbols with the symbols, percent-encoded because they are input."""
     named = sorted(symbols)

@@ -59,7 +59,8 @@ DAY_CANDLES: Final = DAY_MS // STEP_MS
 @dataclass(slots=True)
 class _Member:
     """A market of an asset, with its coins and their value in quote units at each instant of its
-    reading. `reason`: why it is not summed, if so."""
+    reading. `reason`: why it is not summed, if so. `stale_since_ms`: since when nothing new is
+    known of it, as told or by its last closed candle."""
 
     history: MarketHistory
     units: int
@@ -67,6 +68,7 @@ class _Member:
     funding: Funding | None
     coins: Sequence[float | None]
     quote: Sequence[float | None]
+    stale_since_ms: int | None
     reason: str | None
 
     @property
@@ -88,7 +90,7 @@ class _Member:
             base=market.base,
             units=self.units,
             summed=self.reason is None,
-            stale_since=self.history.stale_since_ms,
+            stale_since=self.stale_since_ms,
             price=self.price,
             open_interest=OpenInterest(self.coins[0], self.quote[0]),
             change={
@@ -124,10 +126,18 @@ def overview_of(
             funding_at(funding.get(market.key), at_ms, as_of_ms),
             [_product(interest, units) for interest in reading.interest],
             [_product(*each) for each in zip(reading.interest, reading.prices, strict=True)],
+            _stale_since(history, newest_ms),
             _unusable(history, reading, at_ms, newest_ms),
         )
         members.setdefault(name, []).append(member)
     return Overview(at_ms, [_asset(name, members[name]) for name in sorted(members)])
+
+
+def _stale_since(history: MarketHistory, newest_ms: int) -> int | None:
+    closed_ms, told_ms = history.closed_ms, history.stale_since_ms
+    if told_ms is None and closed_ms is not None and closed_ms < newest_ms:
+        return closed_ms
+    return told_ms
 
 
 def _unusable(history: MarketHistory, reading: Reading, at_ms: int, newest_ms: int) -> str | None:
