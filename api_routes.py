@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
 from api.answers import PIECE_DEADLINE_S, Receive, Scope, Send, answer_to, to_response
+from api.assets.reading import AssetReader
+from api.assets.routes import build_assets
 from api.bytes_in_flight import BytesInFlight
 from api.coins import build_coins
 from api.collectors.routes import build_collectors
@@ -104,6 +106,7 @@ def create_app(
     routers = (
         build_home(VERSION, _SUMMARY),
         build_listing(),
+        build_assets(),
         build_coins(settings),
         build_history(settings.quote),
         build_holes(),
@@ -241,12 +244,13 @@ class Api(FastAPI):
             self._watcher = PublishWatcher(
                 parts.cache, poll_s=self._settings.upstash_poll_s, order=order
             )
+            nothing = partial(nothing_yet, parts.queue, timeframes=self._settings.timeframes)
             documents = CacheEndpoint(
                 cache,
                 self._watcher,
                 piece_deadline_s=self._piece_deadline_s,
                 metrics=self._metrics,
-                nothing_yet=partial(nothing_yet, parts.queue, timeframes=self._settings.timeframes),
+                nothing_yet=nothing,
                 listed=ListedSymbols(
                     partial(
                         parts.database.markets.selected,
@@ -295,6 +299,7 @@ class Api(FastAPI):
                     yield {
                         "parts": parts,
                         "documents": documents,
+                        "assets": AssetReader(cache, nothing),
                         "events": events,
                         "history": history,
                         "workers": WorkerControl(self._settings, parts),

@@ -47,6 +47,7 @@ _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
 # The bytes of answers that are larger than a request's body may be.
 _EXPECTED: Final = {
     "/coins": 1_000_000,
+    "/market": 1_000_000,
     "/metrics": 1_000_000,
     "/docs/swagger-ui-bundle.js": 128_000,
 }

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api.assets.models import Overview
 from api.documents.models import Document
 from api.documents.query import LARGEST_INTEGER, LONGEST_WAIT_S
 from api.events.endpoint import PATH as EVENTS_PATH
@@ -93,6 +94,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             (LimitQueue, "validation"),
             (SetValue, "validation"),
             (Document, "serialization"),
+            (Overview, "serialization"),
             (HistoryRows, "serialization"),
             (PriceRecords, "serialization"),
             (InvalidRequest, "serialization"),
@@ -110,6 +112,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         "/cache/{name}": {"get": _read_document()},
         "/cache/{name}.{format}": {"get": _read_table()},
         "/cache/{name}/{version}.parquet": {"get": _read_file()},
+        "/cache/overview": {"get": _read_overview()},
         EVENTS_PATH: {"get": _read_events()},
         **page["paths"],
     }
@@ -119,6 +122,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         _share(operation["responses"])
     for path, name in (
         ("/cache", "head_documents"),
+        ("/cache/overview", "head_overview"),
         ("/cache/{name}", "head_document"),
         ("/cache/{name}.{format}", "head_table"),
         ("/cache/{name}/{version}.parquet", "head_file"),
@@ -187,13 +191,7 @@ def _read_document() -> dict[str, Any]:
                 {"type": "integer", "minimum": 1, "maximum": LARGEST_INTEGER},
                 5,
             ),
-            _parameter(
-                "wait",
-                "query",
-                "seconds to hold the request until there is a version other than the one in "
-                "If-None-Match, or a first one",
-                {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S, "multipleOf": 0.001},
-            ),
+            _wait(),
             _parameter(
                 "as_of",
                 "query",
@@ -219,6 +217,52 @@ def _read_document() -> dict[str, Any]:
                     ),
                 },
                 "content": content("Document") | _content_of(TABLES),
+            },
+            "304": {"description": "you have the newest version", "headers": _HEADERS},
+            **_problems(404, 406, 422),
+        },
+    }
+
+
+def _wait() -> dict[str, Any]:
+    return _parameter(
+        "wait",
+        "query",
+        "seconds to hold the request until there is a version other than the one in "
+        "If-None-Match, or a first one",
+        {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S, "multipleOf": 0.001},
+    )
+
+
+def _read_overview() -> dict[str, Any]:
+    return {
+        "tags": ["documents"],
+        "summary": "All assets over exchanges",
+        "operationId": "get_overview",
+        "description": "Of every asset, at one instant: open interest summed over exchanges, its "
+        "changes, funding, turnover and prices, and the same of each market (docs/overview.md). "
+        "Conditional requests, codings and `wait` are those of `/cache/{name}`; a filter of rows "
+        "is refused.",
+        "parameters": [
+            _list_parameter(
+                "asset",
+                "only these assets, by name, base or symbol in any case; unknown ones are named in "
+                "X-Unknown-Symbols, and give 404 if all are unknown",
+                {"minLength": 1, "pattern": r"^[^,\s]+$"},
+                ["BTC"],
+            ),
+            _wait(),
+            _parameter("If-None-Match", "header", "the ETag of what you have", {"type": "string"}),
+        ],
+        "responses": {
+            "200": {
+                "description": "the overview",
+                "headers": _HEADERS
+                | {
+                    "Content-Encoding": _header("none, gzip or deflate"),
+                    "X-Unknown-Symbols": _header("requested assets that are unknown"),
+                },
+                "content": content("Overview"),
             },
             "304": {"description": "you have the newest version", "headers": _HEADERS},
             **_problems(404, 406, 422),

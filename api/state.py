@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 from fastapi import Depends, Request
 from starlette.types import ASGIApp
 
+from api.assets.reading import AssetReader
 from api.documents.endpoint import CacheEndpoint
 from api.events.endpoint import EventsEndpoint
 from api.history.answering import HistoryAnswers
@@ -22,6 +23,7 @@ class ApiState(TypedDict):
 
     parts: Parts
     documents: CacheEndpoint
+    assets: AssetReader
     events: EventsEndpoint
     history: HistoryAnswers
     workers: WorkerControl

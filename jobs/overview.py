@@ -20,6 +20,7 @@ from jobs.stored_documents import read_stored
 from market.assets.figures import Overview
 from market.assets.overview import overview_of
 from market.assets.readings import MarketHistory
+from market.base import Base
 from market.markets import FundingByMarket, Market, UnreadableSeries
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, LeaseLost, retry_under_lease
@@ -96,7 +97,7 @@ async def _of_bases(
     context: JobContext, markets: Sequence[Market], lease: Lease
 ) -> list[MarketHistory]:
     """What the bases tell; a market without one tells nothing."""
-    bases = {}
+    bases: dict[str, Base] = {}
     for exchange in sorted({market.exchange for market in markets}):
         bases |= await context.bases.load(context, exchange, lease)
 

@@ -88,7 +88,10 @@ def read_overview_query(query_string: bytes) -> DocumentQuery:
     """The same for the overview, which has no rows: the assets are its filter's symbols, in upper
     case. Raises InvalidQuery."""
     reader = QueryReader(query_string, OVERVIEW_PARAMETERS)
-    assets = reader.assets()
+    names = reader.names("asset")
+    if names is not None and not names:
+        reader.refuse("asset", "empty", "must be one or more assets, such as BTC")
+    assets = names and frozenset(name.upper() for name in names)
     wait_s = reader.wait_s()
     if reader.errors:
         raise InvalidQuery(reader.errors)
@@ -182,12 +185,6 @@ class QueryReader:
         names = self.names("symbol")
         if names is not None and not names:
             self.refuse("symbol", "empty", "must be one or more symbols, such as BTCUSDT")
-        return names and frozenset(name.upper() for name in names)
-
-    def assets(self) -> frozenset[str] | None:
-        names = self.names("asset")
-        if names is not None and not names:
-            self.refuse("asset", "empty", "must be one or more assets, such as BTC")
         return names and frozenset(name.upper() for name in names)
 
     def integer(self, name: str, *, least: int) -> int | None:

@@ -1,8 +1,7 @@
 """The figures of assets: by hand, and against a second computation over any input."""
 
-from typing import Any, cast
+from typing import Any
 
-import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -11,62 +10,18 @@ from market.assets.overview import overview_of
 from market.assets.readings import MarketHistory
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
-from market.rows import Rows, TimedValues
 from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of
 from tests.fixtures.naive_overview import Told, differences, naive_overview
-
-_HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
-NOW = MIDNIGHT + 30 * _HOUR_MS  # the end of the newest candle
-AS_OF = NOW + 40_000
-EXCHANGES = ("binance", "bybit", "third")
-
-
-def told(
-    exchange: str = "binance",
-    base: str = "PEPE",
-    *,
-    price: float = 2.0,
-    interest: float = 100.0,
-    since_ms: int = NOW - 25 * _HOUR_MS,
-    **changed: Any,
-) -> Told:
-    """A market with a candle and a snapshot at every instant up to NOW, where nothing changes."""
-    opens = range(since_ms, NOW, STEP_MS)
-    fields: dict[str, Any] = {
-        "candles": dict.fromkeys(opens, (price, 10.0)),
-        "interest": {ms: interest for ms in range(since_ms, NOW + 1, STEP_MS)},
-        "settlements": {NOW - 6 * _HOUR_MS + 3: 0.0001},
-        "checked_ms": NOW - _HOUR_MS,
-    }
-    return Told(exchange, f"{base}USDT", base, **(fields | changed))
-
-
-def history(each: Told) -> MarketHistory:
-    rows = [(ms, p, p, p, p, 1.0, t, None, None) for ms, (p, t) in sorted(each.candles.items())]
-    return MarketHistory(
-        _market(each),
-        Rows.of(rows),
-        TimedValues.of(sorted(each.interest.items())),
-        each.stale_since,
-    )
-
-
-def served(markets: list[Told]) -> Any:
-    """The overview in its JSON."""
-    funding = {
-        _market(each).key: FundingSeries(
-            _market(each), sorted(each.settlements.items()), each.hours, each.checked_ms
-        )
-        for each in markets
-        if each.checked_ms is not None
-    }
-    found = overview_of([history(each) for each in markets], funding, AS_OF)
-    return orjson.loads(orjson.dumps(found))
-
-
-def _market(each: Told) -> Market:
-    return Market(cast(Exchange, each.exchange), each.symbol, each.base, "USDT")
+from tests.fixtures.overviews import (
+    AS_OF,
+    EXCHANGES,
+    HOUR_MS,
+    NOW,
+    history,
+    market_of,
+    served,
+    told,
+)
 
 
 def only(markets: list[Told]) -> Any:
@@ -100,7 +55,7 @@ def test_funding_is_weighted_by_open_interest_and_told_for_8_hours_and_a_year() 
     found = only(
         [
             told("binance", interest=300.0, settlements={NOW - 1: 0.0002}, hours=4),
-            told("bybit", interest=100.0, settlements={NOW - _HOUR_MS: -0.0008}),
+            told("bybit", interest=100.0, settlements={NOW - HOUR_MS: -0.0008}),
         ]
     )
     assert found["markets"][0]["funding"]["rate_8h"] == pytest.approx(0.0004)
@@ -110,7 +65,7 @@ def test_funding_is_weighted_by_open_interest_and_told_for_8_hours_and_a_year() 
 
 
 def test_a_rate_that_a_later_one_may_have_replaced_is_not_told() -> None:
-    checked = NOW - 7 * _HOUR_MS  # of 8 h: NOW is 06:00
+    checked = NOW - 7 * HOUR_MS  # of 8 h: NOW is 06:00
     found = only([told("binance", checked_ms=checked), told("bybit", interest=1.0)])
     assert found["markets"][0]["funding"] is None
     assert found["funding"]["exchanges"] == ["bybit"]
@@ -119,11 +74,11 @@ def test_a_rate_that_a_later_one_may_have_replaced_is_not_told() -> None:
 def test_a_rate_after_an_invalid_settlement_is_not_told() -> None:
     each = told()
     series = FundingSeries(
-        _market(each),
-        [(NOW - 14 * _HOUR_MS, 0.0001)],
+        market_of(each),
+        [(NOW - 14 * HOUR_MS, 0.0001)],
         8,
         NOW - 60_000,
-        (LeftOut(NOW - 6 * _HOUR_MS, "no rate"),),
+        (LeftOut(NOW - 6 * HOUR_MS, "no rate"),),
     )
     found = overview_of([history(each)], {series.market.key: series}, AS_OF)
     assert found.assets[0].markets[0].funding is None
@@ -131,13 +86,13 @@ def test_a_rate_after_an_invalid_settlement_is_not_told() -> None:
 
 def test_a_settlement_at_the_instant_is_told_though_stamped_late() -> None:
     found = only(
-        [told(settlements={NOW - 8 * _HOUR_MS: 0.1, NOW + 12: 0.2}, hours=1, checked_ms=NOW)]
+        [told(settlements={NOW - 8 * HOUR_MS: 0.1, NOW + 12: 0.2}, hours=1, checked_ms=NOW)]
     )
     assert found["markets"][0]["funding"]["rate"] == 0.2
 
 
 def test_a_market_listed_in_between_is_no_change() -> None:
-    young = told("bybit", since_ms=NOW - 2 * _HOUR_MS, interest=900.0)
+    young = told("bybit", since_ms=NOW - 2 * HOUR_MS, interest=900.0)
     grown = told("binance", interest=100.0)
     grown.interest[NOW] = 110.0
     found = only([grown, young])
@@ -155,14 +110,14 @@ def test_a_market_listed_in_between_is_no_change() -> None:
 
 
 def test_a_change_is_unknown_where_no_market_tells_both_instants() -> None:
-    found = only([told(since_ms=NOW - 2 * _HOUR_MS)])
+    found = only([told(since_ms=NOW - 2 * HOUR_MS)])
     assert found["change"]["4h"] is None and found["change"]["24h"] is None
     assert found["change"]["1h"]["coins"] == 0.0
 
 
 def test_growth_from_nothing_has_no_fraction() -> None:
     each = told()
-    each.interest[NOW - _HOUR_MS] = 0.0
+    each.interest[NOW - HOUR_MS] = 0.0
     assert only([each])["change"]["1h"]["coins_fraction"] is None
 
 
@@ -286,9 +241,9 @@ def _any_market(draw: st.DrawFn, exchange: str, base: str) -> Told:
         each.interest.pop(NOW - (slot - 1) * STEP_MS, None)
     each.stale_since = draw(st.sampled_from([None] * 6 + [NOW - STEP_MS]))
     each.hours = draw(st.sampled_from([1, 2, 4, 8]))
-    each.checked_ms = draw(st.sampled_from([None, NOW - 8 * _HOUR_MS, NOW - 3, NOW, AS_OF]))
+    each.checked_ms = draw(st.sampled_from([None, NOW - 8 * HOUR_MS, NOW - 3, NOW, AS_OF]))
     settled = draw(st.lists(st.sampled_from([-9, -8, -4, -1, 0, 1]), max_size=3))
-    each.settlements = {NOW + hours * _HOUR_MS + 5: 0.0001 * (hours + 3) for hours in settled}
+    each.settlements = {NOW + hours * HOUR_MS + 5: 0.0001 * (hours + 3) for hours in settled}
     return each
 
 

@@ -1,0 +1,1 @@
+"""Assets over exchanges: GET /market, GET /market/{asset}, and what describes them."""
