@@ -40,7 +40,7 @@ def base_tasks(
     candles once more.
 
     With a new base comes what a first document of 5m needs: the open interest of so many candles,
-    and as many of them as fill a page. `extended` then takes the candles with `asked_ms` = the
+    and as many of them as fill the pages. `extended` then takes the candles with `asked_ms` = the
     start of the klines.
     """
     earliest_ms = reach(as_of_ms)
@@ -49,7 +49,8 @@ def base_tasks(
     candles = snapshots = history
     if is_new:
         page = endpoint_table(market.exchange, Endpoint.KLINES).page_limit
-        candles = max(history, min(history_candles, page))
+        filled = -(-history // page) * page
+        candles = max(history, min(history_candles, filled))
         snapshots = max(history, history_candles)
     klines = klines_task(_M5, market, as_of_ms=as_of_ms, history_candles=candles)
     interest = open_interest_task(_M5, market, as_of_ms=as_of_ms, history_candles=snapshots)

@@ -251,7 +251,7 @@ class _InterestAnswer(msgspec.Struct):
 
 
 _OPEN_INTEREST: Final = lenient(_InterestAnswer)
-_LOOSE_OPEN_INTEREST: Final = EntryDecoder(list[Any])
+_LOOSE_OPEN_INTEREST: Final = EntryDecoder(list[Loose])
 
 
 def _read_open_interest(body: bytes, market: Market, faults: AnswerFaults) -> TimedValues:
@@ -271,7 +271,7 @@ def _read_open_interest(body: bytes, market: Market, faults: AnswerFaults) -> Ti
     return TimedValues.of(read_each(_LOOSE_OPEN_INTEREST(texts), _one_interest, faults.leave_out))
 
 
-def _one_interest(row: list[Any]) -> tuple[int, float]:
+def _one_interest(row: list[Loose]) -> tuple[int, float]:
     time_ms = row_time(row[0] if row else None)
     if len(row) < 3:
         raise Unreadable(f"only {len(row)} elements", time_ms)

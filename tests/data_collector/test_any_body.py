@@ -46,13 +46,14 @@ def parsers(exchange: Exchange) -> dict[str, Parse]:
         "klines": lambda body: parse_klines(market, body, interval_ms=HOUR_MS),
         "open interest": lambda body: parse_open_interest(market, body, interval_ms=HOUR_MS),
         "funding": lambda body: parse_funding(market, body),
-        "all funding": lambda body: parse_all_funding(exchange, body),
         "time": lambda body: parse_server_time(exchange, body),
         "instruments": lambda body: parse_instruments(exchange, body, quote="USDT"),
         "tickers": lambda body: parse_tickers(exchange, body),
         "refusal": lambda body: judge(request, 400, CIMultiDict(), body, 1_786_820_400_000),
         "error": VENUES[exchange].read_error,
     }
+    if VENUES[exchange].recent_funding is not None:
+        found["all funding"] = lambda body: parse_all_funding(exchange, body)
     for endpoint in VENUES[exchange].schedule:
         found[endpoint] = lambda body, of=endpoint: parse_schedule(exchange, of, body)  # type: ignore[misc]
     return found
@@ -91,7 +92,8 @@ def check(exchange: Exchange, name: str, parse: Parse, body: bytes) -> None:
 PUT: Final = [
     *'0159.,:"[]{}-eE \\', "null", "true", '""', "NaN", "1e5", "-0", "1_0", "0x1", " 1", "+1",
     "\x00", "\ud800", "\\ud800", "\\u0000", "²", "٣", "[" * 2000, '{"a":' * 2000, "9" * 5000,
-    '"list":null', '"list":[', "],[", "},{", "\\\\", '\\"', "9" * 30, "A" * 9000, "\ufeff", "/",
+    '"list":null', '"list":[', '"data":null', '"data":[',
+    "],[", "},{", "\\\\", '\\"', "9" * 30, "A" * 9000, "\ufeff", "/",
 ]  # fmt: skip
 
 
@@ -171,9 +173,12 @@ SNAPSHOT: Final = '{"symbol":"BTCUSDT","sumOpenInterest":"","timestamp":3600000}
 SHAPES: Final = [
     "[", "{", '{"a":', "[[],", "[],", "{},", '"', '",', "\\", '\\"', ",", "9", "-", "1e9,", " ",
     "symbol", "symbol closed ", "too many ", "<a ", "<", "IP (", "banned until 1", "\ud83d",
-    '["1",', "null,", '"list":', '"list":[', '"list":[[', '"symbols":[[]],', "]]", "0.", "\\u",
+    '["1",', "null,", '"list":', '"list":[', '"list":[[', '"data":', '"data":[', '"data":[[',
+    '"symbols":[[]],', "]]", "0.", "\\u",
     '["1786816800000","1","1","1","1","1","1"],',
     '{"symbol":"BTCUSDT","fundingTime":1,"fundingRate":"x"},',
+    '["1786816800000","1","1","1","1","1","1","1","1"],',
+    '["1786816800000","1","x","1"],',
     ROW, SNAPSHOT,
 ]  # fmt: skip
 FRAMES: Final = [
@@ -181,6 +186,7 @@ FRAMES: Final = [
     ("[", "]"),
     ("[[", "]]"),
     ('{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[', "]}}"),
+    ('{"code":"0","msg":"","data":[', "]}"),
     ('{"symbols":[', "]}"),
     ('{"code":-1,"msg":"', '"}'),
     ('{"retCode":10001,"retMsg":"', '"}'),
@@ -223,6 +229,6 @@ def test_no_shape_takes_more_than_linear_time(exchange: Exchange) -> None:
 @pytest.mark.parametrize("shape", ["[", "[],", "{},", "9", '"', "null,", ROW, SNAPSHOT])
 @pytest.mark.parametrize("exchange", list(Exchange))
 def test_a_megabyte_takes_no_longer_than_50_ms(exchange: Exchange, shape: str) -> None:
-    for before, after in FRAMES[1:4]:
+    for before, after in FRAMES[1:5]:
         body = longest(shape, before, after, MEGABYTE)
         assert slow_parsers(exchange, body, 0.05) == {}

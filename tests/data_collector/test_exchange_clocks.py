@@ -1,7 +1,6 @@
 """Reading the exchanges' clocks: what is waited for, believed, refused and told."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from logging_setup import ThrottledLog
 from market.markets import Exchange
 from metrics.exchanges import ExchangeMetrics
 from tests.fixtures.clock import ManualClock
+from tests.fixtures.exchange_answers import ANSWERS
 from timing.clock import Clock
 from venues.errors import BadPayload, ClockWrong, CollectionFailed, ExchangeError, Restricted
 from venues.venue import Endpoint, Request
@@ -50,9 +50,7 @@ class Answers:
         if isinstance(found, ExchangeError):
             raise found
         counts.header_time_ms[request.exchange] = self.header_time_ms.get(request.exchange)
-        if request.exchange is BINANCE:
-            return json.dumps({"serverTime": found}).encode()
-        return json.dumps({"retCode": 0, "result": {"timeNano": f"{found}000000"}}).encode()
+        return ANSWERS[request.exchange].clock(found)
 
 
 def clocks(answers: Answers, **options: Any) -> Clocks:

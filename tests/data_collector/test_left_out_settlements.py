@@ -1,21 +1,23 @@
 """Settlements without a rate that can be: left out, told, unknown rates after them, asked again."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from data_collector.data_processing import merge_data
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
+from data_collector.url_builder import endpoint_table
 from documents.building import encode_funding
 from documents.reading import decode_funding
 from market.candles import Candle
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingByMarket, FundingSeries, Market
 from market.timeframes import HOUR_MS, Timeframe
+from tests.fixtures.exchange_answers import ANSWERS, history_body, window
 from tests.fixtures.scripted import Scripted, query_of
-from venues.venue import Endpoint, Request
+from venues.venue import Endpoint, Order, Request
 
 pytestmark = pytest.mark.usefixtures("no_daily_checks")
 
@@ -36,35 +38,27 @@ class Settling:
         self.sender = Scripted(self._answer)
 
     def _answer(self, request: Request) -> bytes:
-        binance = request.exchange is Exchange.BINANCE
+        answers = ANSWERS[request.exchange]
         if request.endpoint is Endpoint.TIME:
-            time: Mapping[str, Any] = (
-                {"serverTime": self.now_ms}
-                if binance
-                else {"retCode": 0, "result": {"timeNano": str(self.now_ms * 10**6)}}
-            )
-            return json.dumps(time).encode()
+            return answers.clock(self.now_ms)
         if request.endpoint is not Endpoint.FUNDING:
             following = self.now_ms - self.now_ms % H8_MS + H8_MS
-            entry = {"symbol": "XUSDT", "nextFundingTime": following, "fundingIntervalHour": 8}
-            return self._listed([{**entry, "fundingIntervalHours": 8}], binance)
-        query = query_of(request)
-        start_ms, end_ms = int(query["startTime"]), min(int(query["endTime"]), self.now_ms)
-        stamps = range(start_ms + -start_ms % H8_MS, end_ms + 1, H8_MS)
-        name = "fundingTime" if binance else "fundingRateTimestamp"
+            return answers.rows(
+                json.dumps([answers.due(self.market.native, following, 8)]), self.market.native
+            )
+        start_ms, end_ms = window(request, query_of(request))
+        stamps = range(start_ms + -start_ms % H8_MS, min(end_ms, self.now_ms) + 1, H8_MS)
         rows = [
             row
             for at in stamps
             for row in self.sent.get(at, lambda row: [row])(
-                {"symbol": "XUSDT", name: at, "fundingRate": self.rates.get(at, f"{at % 997}e-6")}
+                answers.settlement(self.market.native, at, self.rates.get(at, f"{at % 997}e-6"))
             )
         ]
-        limit = int(query["limit"])
-        return self._listed(rows[:limit] if binance else rows[::-1][:limit], binance)
-
-    def _listed(self, rows: list[Any], binance: bool) -> bytes:
-        result = {"category": "linear", "list": rows}
-        return json.dumps(rows if binance else {"retCode": 0, "result": result}).encode()
+        limit = int(query_of(request)["limit"])
+        table = endpoint_table(request.exchange, request.endpoint)
+        page = rows[-limit:] if table.order is Order.DESCENDING else rows[:limit]
+        return history_body(self.market, request.endpoint, page)
 
     async def update(self, known: FundingByMarket) -> FundingUpdate:
         update = await run_fr_update_process(
@@ -108,9 +102,19 @@ async def test_a_settlement_without_a_rate_is_told_until_it_comes(
     assert hole_ms in [row[0] for row in update.funding[market.key].rows]
 
 
+def field_of(row: Any, what: str) -> str:
+    return next(a.settled[what] for a in ANSWERS.values() if a.settled["time"] in row
+                and a.settled["symbol"] in row and a.settled["rate"] in row)  # fmt: skip
+
+
+def changed(row: Any, what: str, value: Any) -> Any:
+    return {**row, field_of(row, what): value}
+
+
 def two_stamps(row: Any) -> list[Any]:
-    name = "fundingTime" if "fundingTime" in row else "fundingRateTimestamp"
-    return [row, {**row, name: row[name] + 7, "fundingRate": "0.5"}]
+    stamp = row[field_of(row, "time")]
+    later = changed(row, "time", type(stamp)(int(stamp) + 7))
+    return [row, changed(later, "rate", "0.5")]
 
 
 @pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.exchange)
@@ -156,8 +160,8 @@ async def test_an_older_one_costs_no_request_before_the_next_settlement(market: 
 
 ODDITIES: dict[str, Callable[[Any], list[Any]]] = {
     "two different rows for this instant": two_stamps,
-    "a settlement of another symbol: blank": lambda row: [{**row, "symbol": None}],
-    "a settlement of another symbol: 'YUSDT'": lambda row: [{**row, "symbol": "YUSDT"}],
+    "a settlement of another symbol: blank": lambda row: [changed(row, "symbol", None)],
+    "a settlement of another symbol: 'YUSDT'": lambda row: [changed(row, "symbol", "YUSDT")],
     "its type is unknown: 'REGULAR'": lambda row: [{**row, "rateType": "REGULAR"}],
 }
 
@@ -202,9 +206,8 @@ def rates(series: FundingSeries, *opens: int) -> list[float | None]:
 async def test_the_first_of_several_new_ones_without_a_time_leaves_no_rate(market: Market) -> None:
     exchange = Settling(market)
     book = (await exchange.update({})).funding
-    name = "fundingTime" if market.exchange is Exchange.BINANCE else "fundingRateTimestamp"
     hole_ms, next_ms = LAST_MS + H8_MS, LAST_MS + 2 * H8_MS
-    exchange.sent[hole_ms] = lambda row: [{**row, name: ""}]
+    exchange.sent[hole_ms] = lambda row: [changed(row, "time", "")]
     exchange.now_ms += 2 * H8_MS
     update = await exchange.update(book)
     (lack,) = update.missing

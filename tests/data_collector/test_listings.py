@@ -1,7 +1,6 @@
 """Lists of contracts that contradict themselves."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -9,6 +8,7 @@ from data_collector.listings import fetch_instruments
 from data_collector.run import CollectionRun
 from market.markets import Exchange
 from market.unread_entries import LISTED_TWICE, UnreadEntry
+from tests.fixtures.exchange_answers import ANSWERS
 from tests.fixtures.scripted import Scripted, query_of
 from venues.errors import BadPayload, BadRequest
 from venues.venue import Request
@@ -17,15 +17,13 @@ LAUNCHED_MS = 1_600_000_000_000
 
 
 def listed(exchange: Exchange, entries: list[tuple[str, int]]) -> bytes:
-    if exchange is Exchange.BINANCE:
-        facts: dict[str, Any] = {"contractType": "PERPETUAL", "status": "TRADING"}
-        facts |= {"baseAsset": "X", "quoteAsset": "USDT", "marginAsset": "USDT"}
-        symbols = [{**facts, "symbol": name, "onboardDate": at} for name, at in entries]
-        return json.dumps({"symbols": symbols}).encode()
-    facts = {"contractType": "LinearPerpetual", "status": "Trading", "fundingInterval": 480}
-    facts |= {"baseCoin": "X", "quoteCoin": "USDT", "settleCoin": "USDT"}
-    rows = [{**facts, "symbol": name, "launchTime": str(at)} for name, at in entries]
-    return json.dumps({"retCode": 0, "result": {"list": rows, "nextPageCursor": ""}}).encode()
+    answers = ANSWERS[exchange]
+    rows = [
+        answers.contract(answers.native(name), "X") | {answers.names["launched"]: str(at)}
+        for name, at in entries
+    ]
+    # No other page follows.
+    return answers.contracts(json.dumps(rows)[1:-1]).replace(b"first%3D1", b"")
 
 
 @pytest.mark.parametrize("exchange", list(Exchange))

@@ -9,12 +9,15 @@ import pytest
 from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
 from data_collector.run import CollectionRun
 from data_collector.task_builder import funding_task, klines_task, open_interest_task
+from data_collector.url_builder import endpoint_table
 from market.left_out import LeftOut
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS, Timeframe
+from tests.fixtures.exchange_answers import ANSWERS
+from tests.fixtures.exchange_answers import bent as bent_body
 from tests.fixtures.scripted import Scripted, history
 from venues.errors import BadPayload
-from venues.venue import Request
+from venues.venue import Endpoint, Order, Request
 
 AS_OF_MS = 1_795_185_441_250
 MARKETS = [Market(exchange, "XUSDT", "X", "USDT") for exchange in Exchange]
@@ -24,15 +27,7 @@ Bend = Callable[[list[Any]], list[Any]]
 
 def bent(answer: Callable[[Request], bytes], bend: Bend) -> Callable[[Request], bytes]:
     """The exchange with its rows, oldest first, bent in each answer."""
-
-    def bent_answer(request: Request) -> bytes:
-        body = json.loads(answer(request))
-        if request.exchange is Exchange.BINANCE:
-            return json.dumps(bend(body)).encode()
-        body["result"]["list"] = bend(body["result"]["list"][::-1])[::-1]
-        return json.dumps(body).encode()
-
-    return bent_answer
+    return lambda request: bent_body(request.exchange, request.endpoint, answer(request), bend)
 
 
 def time_of(row: Any) -> int:
@@ -100,7 +95,7 @@ async def test_two_different_rows_are_asked_for_once_more(market: Market, again:
             if time_of(row) == twice:
                 bent_rows.append(row)  # the same row twice is one row
             if time_of(row) == disputed and (again or asked == 1):
-                bent_rows.append([*row[:5], "77", *row[6:]])
+                bent_rows.append([row[0], "2.5", *row[2:]])
         return bent_rows
 
     left_out: list[LeftOut] = []
@@ -116,26 +111,29 @@ async def test_snapshots_and_settlements_that_disagree_are_left_out(market: Mark
     assert task is not None
     grid = range(task.start_ms, task.end_ms + 1, HOUR_MS)
 
-    def differing(rows: list[Any]) -> list[Any]:
+    def differing(row: Any) -> Any:
+        text = json.dumps(row)
+        for value in ('"4"', '"0.001"'):
+            text = text.replace(value, '"0.5"')
+        return json.loads(text)
+
+    def bend(rows: list[Any]) -> list[Any]:
         return [
             bent_row
             for row in rows
             for bent_row in (
-                [row, {name: "0.5" if value in ("4", "0.001") else value
-                       for name, value in row.items()}]
-                if time_of(row) == grid[5]
-                else [row]
+                [row, differing(row)] if time_of(row) == grid[5] else [row]
             )
         ]  # fmt: skip
 
     left_out: list[LeftOut] = []
-    sender = Scripted(bent(history(grid), differing))
+    sender = Scripted(bent(history(grid), bend))
     rows = await fetch_open_interest(CollectionRun(sender), task, left_out)
     assert [row[0] for row in rows] == [at for at in grid if at != grid[5]]
     assert left_out == [LeftOut(grid[5], DISPUTED)]
     funding = funding_task(market, start_ms=grid[0], end_ms=AS_OF_MS)
     left_out.clear()
-    sender = Scripted(bent(history(grid), differing))
+    sender = Scripted(bent(history(grid), bend))
     settled = await fetch_funding(CollectionRun(sender), funding, left_out)
     assert [row[0] for row in settled] == [at for at in grid if at != grid[5]]
     assert left_out == [LeftOut(grid[5], DISPUTED)]
@@ -147,13 +145,14 @@ async def test_pages_that_disagree_with_each_other(market: Market) -> None:
     grid = [AS_OF_MS - AS_OF_MS % HOUR_MS - n * HOUR_MS for n in range(250)][::-1]
     task = funding_task(market, start_ms=grid[0], end_ms=AS_OF_MS)
     plain = history(grid, lambda limit: 100)
+    descending = endpoint_table(market.exchange, Endpoint.FUNDING).order is Order.DESCENDING
     edge: list[Any] = []
 
     def bend(rows: list[Any]) -> list[Any]:
         if not rows:
             return rows
-        repeated = [{**row, "fundingRate": "0.5"} for row in edge]
-        edge[:] = [rows[0] if market.exchange is Exchange.BYBIT else rows[-1]]
+        repeated = [{**row, ANSWERS[market.exchange].settled["rate"]: "0.5"} for row in edge]
+        edge[:] = [rows[0] if descending else rows[-1]]
         return sorted([*repeated, *rows], key=time_of)
 
     left_out: list[LeftOut] = []

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,28 +15,24 @@ from market.candles import Candle
 from market.left_out import LeftOut
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, Timeframe
+from tests.fixtures.exchange_answers import ANSWERS, history_body
 from tests.fixtures.markets import market
-from tests.venues.test_bybit import bybit_answer
+from venues.venue import Endpoint
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 H4 = 4 * HOUR_MS
 T0 = 1_700_000_000_000 - 1_700_000_000_000 % H4
 
 
-def _binance_klines(rows: list[list[Any]]) -> bytes:
-    wire = [
-        [int(row[0]), *row[1:6], int(row[0]) + H4 - 1, row[6], 5, "1", "2", "0"] for row in rows
-    ]
-    return json.dumps(wire).encode()
-
-
-def _bybit_klines(rows: list[list[Any]]) -> bytes:
-    return bybit_answer([[str(row[0]), *row[1:]] for row in reversed(rows)])
+def _klines(exchange: Exchange, rows: list[list[Any]]) -> bytes:
+    x = market(exchange, "XUSDT")
+    candle = ANSWERS[exchange].candle
+    sent = [candle(row[0], H4, row[1:5], *row[5:]) for row in rows]
+    return history_body(x, Endpoint.KLINES, sent)
 
 
 WIRES: list[tuple[Exchange, Callable[[list[list[Any]]], bytes]]] = [
-    (BINANCE, _binance_klines),
-    (BYBIT, _bybit_klines),
+    (exchange, partial(_klines, exchange)) for exchange in Exchange
 ]
 
 
@@ -128,18 +125,14 @@ def test_one_bad_value_leaves_out_its_row_alone(
 def test_a_row_that_is_none_is_left_out_alone(
     exchange: Exchange, row: Any, expected: LeftOut
 ) -> None:
-    good = _good_rows()
-    if exchange is BYBIT:
-        texts = [json.dumps([str(time), *rest]) for time, *rest in reversed(good)]
-    else:
-        texts = [json.dumps([*rest[:6], 0, *rest[6:]]) for rest in good]
-    text = _json(row)
-    if exchange is BINANCE and isinstance(row, list) and len(row) == 7:
-        text = _json([*row[:6], 0, row[6]])
-    texts[1] = text
-    body = f"[{','.join(texts)}]"
-    if exchange is BYBIT:
-        body = f'{{"retCode":0,"result":{{"symbol":"XUSDT","category":"linear","list":{body}}}}}'
+    x, candle = market(exchange, "XUSDT"), ANSWERS[exchange].candle
+    if isinstance(row, list) and len(row) == 7 and row[0] == T0 + H4 + 61:
+        row = candle(row[0], H4, row[1:5], *row[5:])
+    elif isinstance(row, list) and len(row) == 7:
+        row = [row[0], *candle(T0, H4, row[1:5], *row[5:])[1:]]
+    sent = [candle(each[0], H4, each[1:5], *each[5:]) for each in _good_rows()]
+    sent[1] = ["here"]
+    body = history_body(x, Endpoint.KLINES, sent).decode().replace('["here"]', _json(row))
     page = parse_klines(market(exchange, "XUSDT"), body.encode(), interval_ms=H4)
     assert [row[0] for row in page.rows] == [T0, T0 + 2 * H4]
     assert page.left_out == (expected,)

@@ -9,24 +9,19 @@ from data_collector.api_parser import parse_all_funding, parse_funding
 from market.left_out import LeftOut
 from market.markets import Exchange
 from market.timeframes import HOUR_MS
+from tests.fixtures.exchange_answers import ANSWERS, history_body
 from tests.fixtures.markets import market
-from tests.venues.test_bybit import bybit_answer
+from venues.venue import Endpoint
 
-BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+BINANCE = Exchange.BINANCE
 H4 = 4 * HOUR_MS
 T0 = 1_700_000_000_000 - 1_700_000_000_000 % H4
 
 
 def _settlements(exchange: Exchange, pairs: list[tuple[Any, Any]]) -> bytes:
-    if exchange is BINANCE:
-        rows = [{"symbol": "XUSDT", "fundingTime": t, "fundingRate": rate} for t, rate in pairs]
-        return json.dumps(rows).encode()
-    return bybit_answer(
-        [
-            {"symbol": "XUSDT", "fundingRateTimestamp": str(t), "fundingRate": rate}
-            for t, rate in reversed(pairs)
-        ]
-    )
+    x = market(exchange, "XUSDT")
+    rows = [ANSWERS[exchange].settlement(x.native, t, rate) for t, rate in pairs]
+    return history_body(x, Endpoint.FUNDING, rows)
 
 
 @pytest.mark.parametrize(

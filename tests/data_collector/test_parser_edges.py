@@ -19,6 +19,7 @@ from data_collector.api_parser import (
 from market.left_out import LeftOut
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS
+from tests.fixtures.exchange_answers import ANSWERS, history_body
 from tests.fixtures.markets import market
 from venues.errors import BadPayload
 from venues.reading import AnswerPage
@@ -102,13 +103,9 @@ def test_open_interest_may_be_none_at_all() -> None:
 @pytest.mark.parametrize("value", ["inf", "Infinity", "nan", "1e999", "-inf"])
 @pytest.mark.parametrize("exchange", list(Exchange))
 def test_open_interest_that_is_no_number_is_left_out(exchange: Exchange, value: str) -> None:
-    if exchange is BINANCE:
-        sent = body(interest(H1, "1"), interest(2 * H1, value))
-    else:
-        rows = [{"openInterest": n, "timestamp": str(t)} for t, n in ((2 * H1, value), (H1, "2"))]
-        result = {"symbol": "XUSDT", "category": "linear", "list": rows}
-        sent = json.dumps({"retCode": 0, "result": result}).encode()
-    page = parse_open_interest(market(exchange, "XUSDT"), sent, interval_ms=H1)
+    x = market(exchange, "XUSDT")
+    rows = [ANSWERS[exchange].interest(x.native, t, n) for t, n in ((H1, "1"), (2 * H1, value))]
+    page = parse_open_interest(x, history_body(x, Endpoint.OPEN_INTEREST, rows), interval_ms=H1)
     assert list(page.rows) == [(H1, 1.0)]
     assert [row.time_ms for row in page.left_out] == [2 * H1]
 

@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import orjson
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from documents.building import DocumentBuilder
 from market.markets import DEFAULT_EXCHANGES, Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.clock import ManualClock
+from tests.fixtures.exchange_answers import ANSWERS
 from tests.fixtures.in_memory import in_memory
 from tests.fixtures.simulated_markets import SimulatedMarkets
 from tests.fixtures.simulator import NOW_MS
@@ -45,9 +45,7 @@ class Clocked(SimulatedMarkets):
             return await super().send(request, counts)
         counts.requests += 1
         said_ms = self.frozen_ms.get(exchange, self.now_ms + self.ahead_ms.get(exchange, 0))
-        if exchange is Exchange.BINANCE:
-            return orjson.dumps({"serverTime": said_ms})
-        return orjson.dumps({"retCode": 0, "result": {"timeNano": str(said_ms * 10**6)}})
+        return ANSWERS[exchange].clock(said_ms)
 
 
 @dataclass

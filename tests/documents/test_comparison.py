@@ -24,6 +24,7 @@ AS_OF_MS: Final = START_MS + 12 * STEP_MS + 5_000
 MARKETS: Final = [
     Market(exchange, f"{base}USDT", base, "USDT") for exchange in Exchange for base in "ABC"
 ]
+NONE: Final = [None] * len(MARKETS)
 
 _values = st.sampled_from((1.0, 1.5))
 _rows = st.dictionaries(
@@ -141,14 +142,14 @@ def test_a_document_in_memory_is_compared_alike(before: Drawn, now: Drawn) -> No
 
 
 def test_a_first_version_has_all_its_rows() -> None:
-    series = made([({0: (1.0, None), 11: (1.0, 7.0)}, 12, False), *[None] * 5])
+    series = made([({0: (1.0, None), 11: (1.0, 7.0)}, 12, False), *NONE[1:]])
     changes = compared(None, series)
     assert changes is not None and changes.base == 0
     assert told(changes) == naive([], series) and changes.rows == 2
 
 
 def test_a_refused_market_counts_as_gone() -> None:
-    series = made([({0: (1.0, None)}, 12, True), ({0: (1.0, None)}, 12, False), *[None] * 4])
+    series = made([({0: (1.0, None)}, 12, True), ({0: (1.0, None)}, 12, False), *NONE[2:]])
     found = Comparison(Timeframe.M5, decode_series(build(series, 41)))
     changed = [replace(each, rows=Rows.of(()), stale_since_ms=5) for each in series]
     for each in changed:
@@ -161,7 +162,7 @@ def test_a_refused_market_counts_as_gone() -> None:
 
 
 def test_an_exchange_that_brings_nothing_is_named() -> None:
-    series = made([({0: (1.0, None)}, 12, False), *[None] * 5])
+    series = made([({0: (1.0, None)}, 12, False), *NONE[1:]])
     lacks = [
         Missing(Exchange.BYBIT, None, "klines", "down"),
         Missing(Exchange.BINANCE, "AUSDT", "open_interest", "late"),
@@ -174,7 +175,7 @@ def test_an_exchange_that_brings_nothing_is_named() -> None:
 def test_more_rows_than_can_be_told_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "MOST_ROWS", 3)
     rows = {slot: (1.0, None) for slot in range(4)}
-    series = made([(rows, 12, True), *[None] * 5])
+    series = made([(rows, 12, True), *NONE[1:]])
     changes = compared(None, series)
     assert changes is not None and changes.rows == 4
     read = decode_changes(changes.text)
@@ -185,7 +186,7 @@ def test_more_rows_than_can_be_told_are_told_as_such(monkeypatch: pytest.MonkeyP
 
 
 def test_without_the_version_before_nothing_is_told() -> None:
-    series = made([({0: (1.0, None)}, 12, False), *[None] * 5])
+    series = made([({0: (1.0, None)}, 12, False), *NONE[1:]])
     damaged = build(series, 41).replace(b"[[1763726400000", b'[["x"')
     assert compared(decode_series(damaged), series) is None
     unnamed = build(series, 41).replace(b'"version":41', b'"version":"x"')
