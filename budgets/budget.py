@@ -16,7 +16,9 @@ from typing import Final
 
 from venues.venue import Limit
 
-_CATCH_UP: Final = 0.05  # of a window: how far pacing catches up after a late wake-up
+# How far pacing catches up after a late wake-up: this part of a window, or so many seconds.
+_CATCH_UP: Final = 0.05
+_CATCH_UP_S: Final = 0.25
 _MAX_UNREPORTED: Final = 5000  # requests since the last one whose answer reported usage
 ANSWER_SOON_S: Final = 0.02  # delay while requests under way take all the room
 
@@ -25,12 +27,14 @@ ANSWER_SOON_S: Final = 0.02  # delay while requests under way take all the room
 class Ticket:
     """Permission to send one request; to be given back when it is answered or abandoned.
 
-    `shared`: it was taken from a share.
+    `shared`: it was taken from a share. `slot`: in which its room of the budget that processes
+    share was taken; empty if it has none.
     """
 
     number: int
     weight: int
     shared: bool = False
+    slot: str = ""
 
 
 class Budget:
@@ -41,6 +45,7 @@ class Budget:
         self.quantity = max(1, math.floor(fraction * limit.quantity))
         self._burst = self.quantity * limit.burst
         self._spacing_s = limit.window_s / self.quantity
+        self._catch_up_s = max(limit.window_s * _CATCH_UP, _CATCH_UP_S)
         # (freed at, weight, taken from a share), ascending
         self._held: deque[tuple[float, int, bool]] = deque()
         self._held_weight = 0
@@ -102,7 +107,7 @@ class Budget:
         if share is not None:
             self._shared_weight += weight
         elif self.used(now) - self._shared_weight + weight > self._burst:
-            earliest = now - self.limit.window_s * _CATCH_UP
+            earliest = now - self._catch_up_s
             self._next_at = max(self._next_at, earliest) + weight * self._spacing_s
         self._number += 1
         self._under_way += weight

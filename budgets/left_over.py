@@ -4,13 +4,12 @@ Whatever takes room here takes it of the budget, too (SharedBudgets): this only 
 All processes at one address share both.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from budgets.proxies import pause_key
-from budgets.shared_budgets import LONGEST_SLOT_S, SLOTS, SLOTS_OF_NOW
+from budgets.slots import SLOTS_OF_NOW, budget_key, parts_of, slot_ms_of, slots_of
 from market.markets import Exchange
 from stores.hot.replies import elements, text, whole_number
 from stores.hot.store import HotStore
@@ -18,11 +17,12 @@ from venues.venue import Limit
 
 _MILLION: Final = 1_000_000
 # KEYS: the counter's slots, those of what was taken here, the exchange's pause. ARGV: quantity,
-# slot ms, slots in a window, parts of a slot, weight (0: only look), share in millionths, what is
-# used as far as the caller knows, the part of the share that may be used, in millionths.
+# slot ms, slots for which room is held, parts of a slot, weight (0: only look), share in
+# millionths, what is used as far as the caller knows, the part of the share that may be used, in
+# millionths.
 # Reply: 1 if there is room, ms after which to ask again, ms of pause left, its cause, what is used,
 # and the share of what is left.
-# It begins with a write that a full store allows, as those of shared_budgets.py do.
+# It begins with a write that a full store allows, as that of slots.py does.
 _TAKE: Final = (
     """
 local quantity, slot_ms, slots, parts =
@@ -97,18 +97,19 @@ class LeftOver:
         weight: int,
         known: int,
         part: float = 1.0,
+        market: str | None = None,
     ) -> Room:
         """Room for a request of `weight`; of 0: only what is used. `quantity`: of the budget,
         `known`: how much of it is used as far as this process knows, `part`: how much of what may
-        be taken here this request may use, with what was taken. Raises StoreUnavailable."""
+        be taken here this request may use, with what was taken. `market`: that the request is
+        about; it matters where the limit is counted by market. Raises StoreUnavailable."""
         egress_id = self._egress_ids[exchange]
-        budget = f"budget:{egress_id}:{exchange}:{counter}"
-        slot_ms = round(limit.window_s * 1000 / SLOTS)
-        parts = max(1, math.ceil(slot_ms / 1000 / LONGEST_SLOT_S))
+        budget = budget_key(egress_id, exchange, counter, market if limit.by_market else None)
+        slots, slot_ms, parts = slots_of(limit), slot_ms_of(limit), parts_of(limit)
         share = round(self._share * _MILLION)
         free, wait_ms, paused_ms, cause, used, allowance = await self._take.run(
             [budget, f"{budget}:left_over", pause_key(egress_id, exchange)],
-            [quantity, slot_ms, SLOTS, parts, weight, share, known, round(part * _MILLION)],
+            [quantity, slot_ms, slots, parts, weight, share, known, round(part * _MILLION)],
             reply=elements(
                 *(whole_number(0, 1), whole_number(), whole_number(), text),
                 *(whole_number(), whole_number()),

@@ -1,10 +1,10 @@
 """Rate limits of each exchange: admission of requests, their pace, and pauses of all of them."""
 
-import asyncio
 import math
 from collections.abc import Mapping
 from typing import Final
 
+from budgets.accounts import Account, Accounts, used_by
 from budgets.budget import ANSWER_SOON_S, Budget, Ticket
 from budgets.headers import exchange_time_ms, number_of
 from budgets.pace import Pace
@@ -32,13 +32,9 @@ class ExchangeLimits:
         self.exchange = exchange
         self._clock = clock
         self._shared = shared
-        self.budgets = {
-            counter: Budget(limit, fraction) for counter, limit in VENUES[exchange].limits.items()
-        }
-        # First come, first served: light requests must not starve a heavy one.
-        self._locks = {counter: asyncio.Lock() for counter in self.budgets}
-        # Those that wait for their share do so apart, where nobody waits behind them.
-        self._share_locks = {counter: asyncio.Lock() for counter in self.budgets}
+        self._accounts = Accounts(VENUES[exchange].limits, fraction)
+        # By counter; of a limit by market the budget of the requests about none.
+        self.budgets = self._accounts.budgets
         self.pace = Pace()
         self._paused_until = 0.0
         self._pause_cause = ""
@@ -50,18 +46,24 @@ class ExchangeLimits:
         find room (0 < share <= 1). Raises Banned at once while a pause lasts longer
         than LONGEST_PAUSE_S, RateLimited when there is no room within LONGEST_WAIT_S.
         """
-        if share is None:
-            return await self._admit(request, None)
-        budget = self.budgets[request.counter]
-        async with self._share_locks[request.counter]:
-            while delay_s := budget.share_delay(self._clock.monotonic_s(), request.weight, share):
-                await self._clock.sleep(min(delay_s, _RECHECK_S))
-            return await self._admit(request, share)
-
-    async def _admit(self, request: Request, share: float | None) -> Ticket:
-        budget = self.budgets[request.counter]
         waiting_since = self._clock.monotonic_s()
-        async with self._locks[request.counter]:
+        while (account := self._accounts.of(request, self._clock.monotonic_s())) is None:
+            self._check_wait(request, waiting_since, _RECHECK_S)
+            await self._clock.sleep(_RECHECK_S)
+        with used_by(account):
+            if share is None:
+                return await self._admit(request, None, account)
+            async with account.share_lock:
+                while delay_s := account.budget.share_delay(
+                    self._clock.monotonic_s(), request.weight, share
+                ):
+                    await self._clock.sleep(min(delay_s, _RECHECK_S))
+                return await self._admit(request, share, account)
+
+    async def _admit(self, request: Request, share: float | None, account: Account) -> Ticket:
+        budget = account.budget
+        waiting_since = self._clock.monotonic_s()
+        async with account.lock:
             while True:
                 now = self._clock.monotonic_s()
                 paused_s = self._paused_until - now
@@ -73,36 +75,40 @@ class ExchangeLimits:
                 if paused_s > LONGEST_PAUSE_S:
                     raise self._banned(request, paused_s)
                 delay_s = max(paused_s, budget.delay(now, request.weight), self.pace.delay(now))
+                slot = ""
                 if delay_s <= 0:
-                    delay_s = await self._shared_delay_s(request, budget)
+                    delay_s, slot = await self._shared_delay_s(request, budget)
                 if delay_s <= 0:
                     now = self._clock.monotonic_s()
                     # A pause may have begun meanwhile, or another request may have been sent.
                     delay_s = max(self._paused_until - now, self.pace.delay(now))
                 if delay_s <= 0:
                     self.pace.take(now)
-                    return budget.take(now, request.weight, share)
-                if now - waiting_since > LONGEST_WAIT_S:
-                    raise RateLimited(
-                        f"no room in the rate limit for {LONGEST_WAIT_S:g} s: "
-                        "other programs at this address use it up",
-                        until_ms=self._clock.wall_ms() + round(delay_s * 1000),
-                        exchange=self.exchange,
-                        endpoint=request.endpoint,
-                        market=request.symbol,
-                    )
+                    ticket = budget.take(now, request.weight, share)
+                    ticket.slot = slot
+                    return ticket
+                self._check_wait(request, waiting_since, delay_s)
                 await self._clock.sleep(min(delay_s, _RECHECK_S))
+
+    def _check_wait(self, request: Request, since: float, delay_s: float) -> None:
+        if self._clock.monotonic_s() - since > LONGEST_WAIT_S:
+            raise RateLimited(
+                f"no room in the rate limit for {LONGEST_WAIT_S:g} s: "
+                "other programs at this address use it up",
+                until_ms=self._clock.wall_ms() + round(delay_s * 1000),
+                exchange=self.exchange,
+                endpoint=request.endpoint,
+                market=request.symbol,
+            )
 
     def wait_s(self, request: Request, share: float) -> float:
         """How long `admit` would wait, as far as this process knows; 0: not at all."""
-        now, budget = self._clock.monotonic_s(), self.budgets[request.counter]
-        return max(
-            0.0,
-            self._paused_until - now,
-            self.pace.delay(now),
-            budget.delay(now, request.weight),
-            budget.share_free_in(now, request.weight, share),
-        )
+        now = self._clock.monotonic_s()
+        waits = [0.0, self._paused_until - now, self.pace.delay(now)]
+        if (account := self._accounts.find(request.counter, request.symbol)) is not None:
+            waits.append(account.budget.delay(now, request.weight))
+            waits.append(account.budget.share_free_in(now, request.weight, share))
+        return max(waits)
 
     def answered(
         self,
@@ -111,9 +117,14 @@ class ExchangeLimits:
         headers: Mapping[str, str],
     ) -> None:
         """Takes the ticket back, and the usage that the headers report, if any."""
-        budget = self.budgets[request.counter]
-        now = self._clock.monotonic_s()
+        account = self._accounts.find(request.counter, request.symbol)
+        if account is None:
+            return  # it holds no ticket
+        now, budget = self._clock.monotonic_s(), account.budget
         budget.give_back(now, ticket)
+        if headers and self._shared is not None:
+            limit, slot = budget.limit, ticket.slot
+            self._shared.answered(self.exchange, request.counter, limit, slot, ticket.weight)
         reported = number_of(headers, budget.limit.header)
         if reported is not None and reported <= _HIGHEST_USE * budget.limit.quantity:
             left_s = window_left_s(budget.limit, headers)
@@ -153,21 +164,34 @@ class ExchangeLimits:
         if until > self._paused_until:
             self._paused_until, self._pause_cause = until, cause
 
-    async def _shared_delay_s(self, request: Request, budget: Budget) -> float:
-        """0 if the budget shared with other processes has room too, else seconds to wait."""
+    async def _shared_delay_s(self, request: Request, budget: Budget) -> tuple[float, str]:
+        """0 if the budget shared with other processes has room too, else seconds to wait; and the
+        slot in which the room was taken."""
         if self._shared is None:
-            return 0.0
+            return 0.0, ""
         answer = await self._shared.reserve(
-            self.exchange, request.counter, budget.limit, budget.quantity, request.weight
+            self.exchange,
+            request.counter,
+            budget.limit,
+            budget.quantity,
+            request.weight,
+            request.symbol,
         )
         if answer.paused_s > 0:
             self.extend_pause(answer.paused_s, answer.cause)
-            return ANSWER_SOON_S  # the next round sees the pause as our own
-        return 0.0 if answer.room >= request.weight else max(answer.valid_s, ANSWER_SOON_S)
+            return ANSWER_SOON_S, ""  # the next round sees the pause as our own
+        if answer.room >= request.weight:
+            return 0.0, answer.slot
+        return max(answer.valid_s, ANSWER_SOON_S), ""
 
-    def used(self, counter: str) -> int:
-        """The weight in use of the counter's budget now."""
-        return self.budgets[counter].used(self._clock.monotonic_s())
+    def used(self, counter: str, market: str | None = None) -> int:
+        """The weight in use of the counter's budget now; of a limit by market that of this market,
+        or the most of any."""
+        now = self._clock.monotonic_s()
+        if market is None:
+            return max(each.budget.used(now) for each in self._accounts.all_of(counter))
+        account = self._accounts.find(counter, market)
+        return account.budget.used(now) if account is not None else 0
 
     @property
     def pause_cause(self) -> str:

@@ -1,14 +1,17 @@
 """Budgets and pauses that all processes at one IP address share through the hot store.
 
 A process takes room in blocks, not per request, and may use a block until the slot in which it
-was taken ends. Other processes learn of a pause at once by pub/sub, or over REST with their next
-block. The store's clock counts, so hosts need not agree on the time. While the store is
-unavailable each process keeps to its own budget alone.
+was taken ends (slots.py). Of limits that are counted by market it takes room for each request, by
+one command for all that wait. Other processes learn of a pause at once by pub/sub, or over REST
+with their next block. The store's clock counts, so hosts need not agree on the time. While the
+store is unavailable each process keeps to its own budget alone.
 """
 
+import asyncio
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -16,95 +19,31 @@ from typing import Final
 import structlog
 
 from budgets.proxies import pause_key
+from budgets.slots import (
+    TAKE,
+    budget_key,
+    largest_block,
+    parts_of,
+    reply_of_take,
+    slot_ms_of,
+    slots_of,
+)
 from logging_setup import OutageLog
 from market.markets import Exchange
 from stores.hot.event_log import BEGIN_PAUSE, LOG, PAUSES
 from stores.hot.redis_client import NativeStore
-from stores.hot.replies import elements, text, whole_number
+from stores.hot.replies import whole_number
 from stores.hot.store import HotStore, StoreUnavailable
 from stores.hot.subscription import Subscription
 from timing.clock import Clock
 from venues.venue import Limit
 
-SLOTS: Final = 20  # per window: taken room is freed slot by slot
-# Longer slots are cut into parts, so that what a close takes is free again soon after the next one
-# has begun.
-LONGEST_SLOT_S: Final = 3.0
 _STORE_PAUSE_S: Final = 5.0  # without the store after it failed
+_ASK_AGAIN_S: Final = 0.2  # after the store gave less than was wanted: what is free comes together
+_LATEST_S: Final = 1.0  # after its slot has ended, room that comes from the store is not used
+_MOST_TOGETHER: Final = 64  # markets that one command takes room for
 
 log = structlog.get_logger(__name__)
-
-# Part of scripts, after slot_ms, slots and parts: the slot of now, when it ends, and when the room
-# taken in a slot is free again (nil if it is none).
-SLOTS_OF_NOW: Final = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local number = math.floor(now / slot_ms)
-local slot, ends = string.format('%.0f', number), (number + 1) * slot_ms
-if parts > 1 then
-  local part = math.floor(now % slot_ms * parts / slot_ms) + 1
-  slot, ends = slot .. '.' .. string.rep('0', part), (number + part / parts) * slot_ms
-end
-local longest = (slots + 2) * slot_ms
-local function freed(name)
-  local n, zeros = string.match(name, '^(%d+)%.?(0*)$')
-  if not n or #zeros > parts then return nil end
-  local length, last = slot_ms, n + 1
-  if zeros ~= '' then length, last = slot_ms / parts, n + #zeros / parts end
-  return last * slot_ms + slots * slot_ms + length
-end
-"""
-
-# KEYS: the counter's slots (a hash: slot -> room taken in it), the exchange's pause.
-# ARGV: quantity, slot ms, slots in a window, parts of a slot, room needed, room wanted, unused
-# room, its slot.
-# A slot is named by its number, and, if it has parts, by as many zeros after a point: 812.000 ends
-# after three parts of slot 812. Releases that know no parts read it as the number 812. Taken room
-# is held for one window, and for as long as its slot lasts, after the slot ends: the exchange may
-# count a request sent at the slot's end that late.
-# Others may write to the store: a counter of another type is replaced, a slot that is no number or
-# has not come yet is removed, and a pause of another type too.
-# Reply: room given, ms for which it is valid or after which to ask again, ms of pause left, its
-# cause, the slot. Both scripts begin with a write that a full store allows; it then accepts their
-# other writes too. Without shared budgets the address would get banned.
-_TAKE: Final = (
-    """
-local paused = redis.call('PTTL', KEYS[2])
-if paused > 0 then
-  local cause = redis.pcall('GET', KEYS[2])
-  if type(cause) == 'string' then return {0, 0, paused, cause, ''} end
-  redis.call('DEL', KEYS[2])
-end
-local quantity, slot_ms, slots, parts =
-  tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local need, want, unused = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-"""
-    + SLOTS_OF_NOW
-    + """
-if type(redis.pcall('HDEL', KEYS[1], '')) == 'table' then redis.call('DEL', KEYS[1]) end
-if unused > 0 and redis.call('HEXISTS', KEYS[1], ARGV[8]) == 1 then
-  redis.pcall('HINCRBY', KEYS[1], ARGV[8], -unused)
-end
-local used, soonest = 0, now + longest
-local taken = redis.call('HGETALL', KEYS[1])
-for i = 1, #taken, 2 do
-  local at = freed(taken[i])
-  local room = tonumber(string.match(taken[i + 1], '^%d+$') or '')
-  if at and room and room > 0 and at > now and at <= now + 2 * longest then
-    used = used + room
-    soonest = math.min(soonest, at)
-  else
-    redis.call('HDEL', KEYS[1], taken[i])
-  end
-end
-local room = math.max(quantity - used, used == 0 and need or 0)
-if room < need then return {0, math.ceil(soonest - now), 0, '', slot} end
-local given = math.min(room, want)
-redis.call('HINCRBY', KEYS[1], slot, given)
-redis.call('PEXPIRE', KEYS[1], longest + slot_ms)
-return {given, math.floor(ends - now), 0, '', slot}
-"""
-)
 
 # KEYS: the log of events, its pauses, the exchange's pause, the mark of a lifted one. ARGV: ms,
 # cause, channel, exchange, egress id. Sets and tells the pause unless a longer one is set. Returns
@@ -148,7 +87,8 @@ class _Block:
     """The room taken last: `left` of it, its `slot`, its end, and how much that slot used.
 
     `size` doubles while blocks are used up before they expire; a new slot begins with the amount
-    that the last one used.
+    that the last one used. `ask_at`: nothing is taken before. `counted`: of requests that were
+    answered, when they are out of every window, their slot and weight; ascending.
     """
 
     left: int = 0
@@ -156,6 +96,35 @@ class _Block:
     until: float = 0.0
     size: int = 1
     used: int = 0
+    ask_at: float = 0.0
+    counted: deque[tuple[float, str, int]] = field(default_factory=deque)
+
+    def take_back(self, now: float) -> Counter[str]:
+        """The room that the store gets back now, by slot: what is left of this block, and what
+        requests took that are out of every window, as their answers tell."""
+        back = Counter({self.slot: self.left} if self.left else {})
+        self.left = 0
+        while self.counted and self.counted[0][0] <= now:
+            _, slot, weight = self.counted.popleft()
+            back[slot] += weight
+        return back
+
+
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """Room that a request about a market waits for."""
+
+    market: str
+    weight: int
+    grant: Grant | None = None
+
+
+@dataclass(slots=True)
+class _Line:
+    """Those that wait for room of a limit by market; who has `lock` asks for all."""
+
+    wishes: list[_Wish] = field(default_factory=list)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class SharedBudgets:
@@ -172,13 +141,14 @@ class SharedBudgets:
         behind_proxies: Mapping[Exchange, str] = MappingProxyType({}),
     ) -> None:
         self._store = store
-        self._take = store.script("take_room", _TAKE)
+        self._take = store.script("take_room", TAKE)
         self._pause = store.script("pause", _PAUSE)
         self._lifted = store.script("lifted", _LIFTED)
         self._look_at: dict[Exchange, float] = {}  # for a lifted pause
         self._egress_ids = {each: behind_proxies.get(each, egress_id) for each in Exchange}
         self._clock = clock
         self._blocks: dict[tuple[Exchange, str], _Block] = {}
+        self._lines: dict[tuple[Exchange, str], _Line] = {}
         self._local_until = -math.inf
         self._outage = OutageLog(log, "budgets_not_shared", "budgets_shared_again")
         self._unsent_pauses: dict[Exchange, tuple[float, str]] = {}  # not stored yet
@@ -229,38 +199,112 @@ class SharedBudgets:
             block.until = -math.inf
 
     async def reserve(
-        self, exchange: Exchange, counter: str, limit: Limit, quantity: int, weight: int
+        self,
+        exchange: Exchange,
+        counter: str,
+        limit: Limit,
+        quantity: int,
+        weight: int,
+        market: str | None = None,
     ) -> Grant:
-        """Room for one request of `weight`, from the current block or a new one."""
-        block = self._blocks.setdefault((exchange, counter), _Block())
+        """Room for one request of `weight`, from the current block or a new one.
+
+        `market`: that it is about; it matters where the limit is counted by market.
+        """
         now = self._clock.monotonic_s()
         if now < self._local_until:
             return Grant(weight, limit.window_s)
+        if limit.by_market and market is not None:
+            return await self._reserve_of(market, exchange, counter, limit, quantity, weight)
+        block = self._blocks.setdefault((exchange, counter), _Block())
         in_time = now < block.until
         if in_time and block.left >= weight:
             block.left -= weight
             block.used += weight
-            return Grant(weight, block.until - now)
-        largest = max(1, quantity // SLOTS)
+            return Grant(weight, block.until - now, slot=block.slot)
+        if now < block.ask_at:
+            return Grant(0, block.ask_at - now)
+        largest = largest_block(limit, quantity)
         block.size = min(largest, 2 * block.size if in_time else max(1, block.used))
         if not in_time:
             block.used = 0
-        unused, block.left = block.left, 0
+        want = max(weight, block.size)
         answer = await self.take(
+            exchange, counter, limit, quantity, weight, want, back=block.take_back(now)
+        )
+        if answer.room:
+            block.left, block.slot = answer.room, answer.slot
+            block.until = now + answer.valid_s
+            block.ask_at = now + _ASK_AGAIN_S if answer.room < want else now
+            if self._is_late(block.until):
+                return Grant(0, 0.0)
+            block.left -= weight
+            block.used += weight
+        return answer
+
+    def answered(
+        self, exchange: Exchange, counter: str, limit: Limit, slot: str, weight: int
+    ) -> None:
+        """A request that took room in this slot was answered: the exchange has counted it."""
+        block = self._blocks.get((exchange, counter))
+        if block is None or not slot:
+            return
+        now = self._clock.monotonic_s()
+        while block.counted and block.counted[0][0] < now - limit.window_s:
+            block.counted.popleft()  # the store holds it no more
+        block.counted.append((now + limit.window_s, slot, weight))
+
+    async def _reserve_of(
+        self,
+        market: str,
+        exchange: Exchange,
+        counter: str,
+        limit: Limit,
+        quantity: int,
+        weight: int,
+    ) -> Grant:
+        """Room of a limit that is counted by market. One command takes it for all who wait while
+        the one before is under way."""
+        line = self._lines.setdefault((exchange, counter), _Line())
+        wish = _Wish(market, weight)
+        line.wishes.append(wish)
+        try:
+            async with line.lock:
+                if wish.grant is None:
+                    await self._grant(
+                        line.wishes[:_MOST_TOGETHER], exchange, counter, limit, quantity
+                    )
+        finally:
+            line.wishes.remove(wish)
+        assert wish.grant is not None  # noqa: S101 - it is the first that has none
+        return wish.grant
+
+    async def _grant(
+        self,
+        wishes: Sequence[_Wish],
+        exchange: Exchange,
+        counter: str,
+        limit: Limit,
+        quantity: int,
+    ) -> None:
+        """Grants them what there is."""
+        asked_at = self._clock.monotonic_s()
+        grants = await self._run_take(
             exchange,
             counter,
             limit,
             quantity,
-            weight,
-            max(weight, block.size),
-            unused=unused,
-            unused_slot=block.slot,
+            [(wish.market, wish.weight, wish.weight) for wish in wishes],
+            {},
         )
-        if answer.room:
-            block.left, block.slot = answer.room - weight, answer.slot
-            block.until = now + answer.valid_s
-            block.used += weight
-        return answer
+        for wish, grant in zip(wishes, grants, strict=True):
+            late = grant.room and self._is_late(asked_at + grant.valid_s)
+            wish.grant = Grant(0, 0.0) if late else grant
+
+    def _is_late(self, until: float) -> bool:
+        """Whether room that was to be used until then comes too late: a request might be counted
+        when the store no longer holds its room."""
+        return self._clock.monotonic_s() > until + _LATEST_S
 
     async def take(
         self,
@@ -271,39 +315,48 @@ class SharedBudgets:
         need: int,
         want: int,
         *,
-        unused: int = 0,
-        unused_slot: str = "",
+        back: Mapping[str, int] = MappingProxyType({}),
     ) -> Grant:
         """Takes `want` from the store, at least `need`; grants `need` if the store is unavailable.
 
-        Gives back `unused` room, which was taken in `unused_slot`.
+        Gives room `back`, by the slot in which it was taken.
         """
-        slot_ms, parts = slot_ms_of(limit), parts_of(limit)
-        own_key = budget_key(self._egress_ids[exchange], exchange, counter)
-        keys = [own_key, self._pause_key(exchange)]
+        (grant,) = await self._run_take(
+            exchange, counter, limit, quantity, [(None, need, want)], back
+        )
+        return grant
+
+    async def _run_take(
+        self,
+        exchange: Exchange,
+        counter: str,
+        limit: Limit,
+        quantity: int,
+        wishes: Sequence[tuple[str | None, int, int]],
+        back: Mapping[str, int],
+    ) -> list[Grant]:
+        """`wishes`: of each market (None: of the whole limit) what is needed and wanted."""
+        egress_id = self._egress_ids[exchange]
+        keys = [self._pause_key(exchange)]
+        keys += [budget_key(egress_id, exchange, counter, market) for market, _, _ in wishes]
+        most = max(max(need, want) for _, need, want in wishes)
+        arguments: list[str | int] = [quantity, slot_ms_of(limit), slots_of(limit), parts_of(limit)]
+        arguments.append(len(back))
+        arguments += [word for slot, room in back.items() for word in (room, slot)]
+        arguments += [word for _, need, want in wishes for word in (need, want)]
         try:
-            room, wait_ms, paused_ms, cause, slot = await self._take.run(
-                keys,
-                [quantity, slot_ms, SLOTS, parts, need, want, unused, unused_slot],
-                reply=elements(
-                    whole_number(0, max(need, want)),
-                    whole_number(0, (SLOTS + 3) * slot_ms),
-                    whole_number(),
-                    text,
-                    text,
-                ),
+            paused_ms, cause, slot, valid_ms, *given = await self._take.run(
+                keys, arguments, reply=reply_of_take(most, len(wishes), limit)
             )
         except StoreUnavailable as error:
             self._store_failed(error)
-            return Grant(need, 0.0)
+            return [Grant(need, 0.0) for _, need, _ in wishes]
         self._outage.recovered()
-        return Grant(
-            room,
-            wait_ms / 1000,
-            paused_ms / 1000,
-            cause.decode(errors="replace"),
-            slot.decode(errors="replace"),
-        )
+        words, name = cause.decode(errors="replace"), slot.decode(errors="replace")
+        return [
+            Grant(room, (valid_ms if room else wait_ms) / 1000, paused_ms / 1000, words, name)
+            for room, wait_ms in zip(given[::2], given[1::2], strict=True)
+        ]
 
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None:
         """Pauses the exchange for all processes at this address, once the store is available."""
@@ -352,21 +405,6 @@ class SharedBudgets:
 
     def _pause_key(self, exchange: Exchange) -> str:
         return pause_key(self._egress_ids[exchange], exchange)
-
-
-def slot_ms_of(limit: Limit) -> int:
-    """The length of a slot of the limit's window."""
-    return round(limit.window_s * 1000 / SLOTS)
-
-
-def parts_of(limit: Limit) -> int:
-    """Into how many parts a slot of the limit is cut."""
-    return max(1, math.ceil(slot_ms_of(limit) / 1000 / LONGEST_SLOT_S))
-
-
-def budget_key(egress_id: str, exchange: Exchange, counter: str) -> str:
-    """The key of what is taken of a limit at one public address."""
-    return f"budget:{egress_id}:{exchange}:{counter}"
 
 
 def pause_channel(store: HotStore, egress_id: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from budgets.proxies import egress_id_of
-from budgets.shared_budgets import SLOTS, SLOTS_OF_NOW, budget_key, parts_of, slot_ms_of
+from budgets.slots import SLOTS_OF_NOW, budget_key, parts_of, slot_ms_of, slots_of
 from config import Settings
 from market.markets import Exchange
 from stores.hot.read import Read
@@ -14,7 +14,8 @@ from stores.hot.replies import list_of, whole_number
 from venues import VENUES
 from venues.venue import Limit
 
-# KEYS: counters' slots. ARGV: of each counter slot ms, slots in a window, parts of a slot.
+# KEYS: counters' slots. ARGV: of each counter slot ms, slots for which room is held, parts of
+# a slot.
 # Returns the room taken of each that is not free again.
 _USED: Final = (
     """
@@ -58,11 +59,13 @@ Used = Mapping[Exchange, Mapping[str, BudgetUse]]
 
 
 def read_of_budgets(settings: Settings) -> Read[Used]:
-    """The read of the budgets of this address by exchange and counter."""
+    """The read of the budgets of this address by exchange and counter; without those that are
+    counted by market, of which there are as many as markets."""
     counters = [
         (exchange, counter, limit)
         for exchange in settings.exchanges
         for counter, limit in VENUES[exchange].limits.items()
+        if not limit.by_market
     ]
 
     def made(reply: Sequence[int]) -> Used:
@@ -79,7 +82,11 @@ def read_of_budgets(settings: Settings) -> Read[Used]:
             budget_key(egress_id_of(settings, exchange), exchange, counter)
             for exchange, counter, _ in counters
         ],
-        [word for _, _, limit in counters for word in (slot_ms_of(limit), SLOTS, parts_of(limit))],
+        [
+            word
+            for _, _, limit in counters
+            for word in (slot_ms_of(limit), slots_of(limit), parts_of(limit))
+        ],
         list_of(whole_number(), len(counters)),
         made,
     )

@@ -131,9 +131,9 @@ _LIMITS: Final = {
     "instruments": Limit(20, 2),
     "candles": Limit(40, 2),
     "history_candles": Limit(20, 2),
-    "open_interest": Limit(10, 2),
-    "funding_now": Limit(10, 2),
-    "funding": Limit(10, 2),
+    "open_interest": Limit(10, 2, by_market=True),
+    "funding_now": Limit(10, 2, by_market=True),
+    "funding": Limit(10, 2, by_market=True),
     "tickers": Limit(20, 2),
 }
 

@@ -136,9 +136,15 @@ class Request:
 class Limit:
     """At most `quantity` per `window_s` seconds and IP address.
 
+    `by_market`: counted apart for each market (Request.symbol); requests about none count together.
     `header`: the answer's header field with the amount used. `at_full_minutes`: windows begin at
     the exchange's full minutes; else they slide. `burst`: the part of our budget that may be spent
     at once; the rest is spread over the window.
+
+    Networks delay requests unevenly, so an exchange may see two of them closer than they were sent.
+    One process holds the room of a request until a window after its answer, so its own requests
+    never break a limit. What processes share is held for longer than a window: for 0.25 s of one of
+    5 s, for a second of a shorter one (budgets/slots.py).
     """
 
     quantity: int
@@ -146,6 +152,7 @@ class Limit:
     header: str | None = None
     at_full_minutes: bool = False
     burst: float = 0.5
+    by_market: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

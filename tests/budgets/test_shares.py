@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from budgets.budget import Budget
 from budgets.rate_limits import RateLimits
 from market.markets import Exchange
-from tests.budgets.test_rate_limits import _most_in_any_window
+from tests.budgets.test_rate_limits import most_in_any_window
 from tests.fixtures.clock import ManualClock
 from venues.venue import Endpoint, Limit, Request
 
@@ -52,8 +52,8 @@ def test_no_window_holds_more_than_the_budget_nor_more_than_the_share_of_those_t
         if wanted is not None:
             shared.append((now, weight))
     window_s *= 1 - 1e-9  # as times are rounded
-    assert _most_in_any_window(every, window_s) <= budget.quantity
-    assert _most_in_any_window(shared, window_s) <= max(share * budget.quantity, 3)
+    assert most_in_any_window(every, window_s) <= budget.quantity
+    assert most_in_any_window(shared, window_s) <= max(share * budget.quantity, 3)
 
 
 def test_how_long_a_share_has_no_room_is_told_by_what_it_holds() -> None:

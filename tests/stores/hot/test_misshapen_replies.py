@@ -157,7 +157,7 @@ OPERATIONS: Final[dict[str, tuple[Callable[[Store], Awaitable[object]], list[Any
     ),
     "next_version": (lambda s: CacheManager(s.client).next_version("4h", 5), [[META]]),
     "read": (lambda s: CacheManager(s.client).read("4h"), [[META, None], STORED]),
-    "room": (take_room, [[4, 100, 0, "", "7"]]),
+    "room": (take_room, [[0, "", "7", 100, 4, 0]]),
     "save markets": (save_markets, ["ok"]),
 }
 
