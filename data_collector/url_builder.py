@@ -1,6 +1,7 @@
 """Builds the URLs and parameters of requests from the venues' endpoint tables."""
 
 from urllib.parse import quote
+from zlib import crc32
 
 from market.markets import Exchange, Market
 from market.timeframes import Timeframe
@@ -48,7 +49,8 @@ def history_request(
     if period is not None:
         # Pages that descend have the newest rows of the window.
         oldest_ms = max(start_ms, end_ms + 1 - limit * period.interval_ms)
-        table = table.serving(oldest_ms, period.interval_ms, as_of_ms)
+        turn = crc32(market.symbol.encode())
+        table = table.serving((oldest_ms, end_ms), period.interval_ms, as_of_ms, turn)
     if table.exclusive_start:
         start_ms = max(0, start_ms - 1)
     if table.exclusive_end:

@@ -108,16 +108,22 @@ class EndpointTable:
         """How far back the history of rows `step_ms` apart reaches; None: all of it is served."""
         return self.horizon_ms if self.horizon_rows is None else self.horizon_rows * step_ms
 
-    def serving(self, oldest_ms: int, step_ms: int, as_of_ms: int | None) -> "EndpointTable":
-        """The table that serves rows `step_ms` apart, of which the oldest is at `oldest_ms`.
+    def serving(
+        self, window: tuple[int, int], step_ms: int, as_of_ms: int | None, turn: int
+    ) -> "EndpointTable":
+        """The table that serves the rows `step_ms` apart within the window, both ends in ms.
 
-        `as_of_ms`: the exchange's time, None if unknown.
+        `as_of_ms`: the exchange's time, None if unknown. Rows that both tables serve for sure, a
+        page before the newest ones, are asked of `beyond` in two `turn`s of three: a first
+        collection needs two pages of each market, and so uses both limits.
         """
-        if self.beyond is None:
-            return self
-        rows = self.newest_rows - _ROWS_LATE
-        recent = as_of_ms is not None and oldest_ms > as_of_ms - rows * step_ms
-        return self if recent else self.beyond
+        if self.beyond is None or as_of_ms is None:
+            return self.beyond or self
+        oldest_ms, last_ms = window
+        if oldest_ms <= as_of_ms - (self.newest_rows - _ROWS_LATE) * step_ms:
+            return self.beyond
+        is_old = last_ms < as_of_ms - self.page_limit * step_ms
+        return self.beyond if is_old and turn % 3 else self
 
 
 @dataclass(frozen=True, slots=True)

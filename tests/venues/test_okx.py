@@ -1,5 +1,6 @@
 """OKX: its documented requests, recorded answers, and what its refusals mean."""
 
+from collections import Counter
 from typing import Final
 
 import pytest
@@ -155,6 +156,27 @@ def test_what_the_newest_candles_do_not_reach_is_asked_of_the_history() -> None:
     assert path(T0 - 1000 * M5, 300, T0) == newest  # its oldest row is the 1300th
     assert path(T0 - 1200 * M5, 300, T0) == old
     assert path(T0, 300, None) == old
+
+
+def test_old_pages_that_both_serve_use_both_limits() -> None:
+    """A first collection of 499 candles takes two pages of each market: 40 requests in 2 s are
+    allowed of the newest candles, 20 of the history."""
+    markets = [Market(OKX, f"A{n}USDT", f"A{n}", "USDT") for n in range(300)]
+
+    def asked(end_ms: int) -> Counter[str]:
+        return Counter(
+            history_request(
+                market, Endpoint.KLINES, start_ms=end_ms - 198 * M5, end_ms=end_ms + M5 - 1,
+                limit=199, period=Timeframe.M5, as_of_ms=T0 + 1,
+            ).target.split("?")[0].rpartition("/")[2]
+            for market in markets
+        )  # fmt: skip
+
+    assert asked(T0) == {"candles": 300}
+    assert asked(T0 - 299 * M5) == {"candles": 300}
+    both = asked(T0 - 301 * M5)
+    assert both.total() == 300
+    assert 150 < both["history-candles"] < 250
 
 
 def test_the_last_settlements_of_all_but_for_those_that_are_being_processed() -> None:
