@@ -66,9 +66,15 @@ class _Bybit(msgspec.Struct, gc=False):
     ts: int
 
 
-_DECODERS: Final[Mapping[str, msgspec.json.Decoder[_Binance] | msgspec.json.Decoder[_Bybit]]] = {
-    "binance": msgspec.json.Decoder(_Binance),
-    "bybit": msgspec.json.Decoder(_Bybit),
+class _Okx(msgspec.Struct, gc=False):
+    arg: dict[str, str]
+    data: list[tuple[str, str, str, str, str, str, str, str, str]]
+
+
+_DECODERS: Final[Mapping[str, Callable[[bytes], object]]] = {
+    "binance": msgspec.json.Decoder(_Binance).decode,
+    "bybit": msgspec.json.Decoder(_Bybit).decode,
+    "okx": msgspec.json.Decoder(_Okx).decode,
 }
 
 
@@ -115,7 +121,7 @@ async def _read(
             raise RuntimeError(f"the stream ended: {message.type.name}")
         try:
             decode(message.data)
-        except msgspec.ValidationError:  # an answer to a request
+        except msgspec.DecodeError:  # an answer to a request, or a pong
             continue
 
 
@@ -129,7 +135,7 @@ async def run(address: str, markets: Path, how: str) -> None:
     async with asyncio.TaskGroup() as running:
         for exchange, listed in symbols.items():
             venue = STREAM_VENUES[exchange]
-            decode = venue.read if how == "checked" else _DECODERS[exchange].decode
+            decode = venue.read if how == "checked" else _DECODERS[exchange]
             running.create_task(follow(venue, address, listed, decode))
         print(f"listening on {address.replace('ws', 'http', 1)}", flush=True)  # noqa: T201
 

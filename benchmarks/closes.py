@@ -13,6 +13,7 @@ from benchmarks import before
 from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
 from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT, run_measured
+from benchmarks.markets import Counts, counted, market_key, named, options, rest_settings
 from benchmarks.report import LeftOut, Row, Sample, Target
 from benchmarks.request_counts import finest_requests, requests_of_collections, told_requests
 from benchmarks.service import Run, Service, serving
@@ -44,11 +45,13 @@ async def measure(bench: BenchmarkRun) -> None:
     latency = ["--latency-ms", str(bench.sizes.latency_ms), "--now", _FIRST]
     async with (
         open_stores(bench.folder / "closes-stores") as stores,
-        exchanges(bench, *counts(bench.sizes.larger), *latency) as limited,
+        exchanges(bench, *options(bench.sizes.larger), *latency) as limited,
     ):
         await stores.store.execute("CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
         bench.say("closes: markets and funding")
-        await run_steps(bench, stores, limited.address, ROOT, "discovery", "funding")
+        await run_steps(
+            bench, stores, limited.address, ROOT, bench.sizes.larger, "discovery", "funding"
+        )
         smaller = await _left_out(limited, bench.sizes.closes)
         await _switch(stores, smaller, enabled=False)
         await _first(bench, stores, limited)
@@ -56,14 +59,6 @@ async def measure(bench: BenchmarkRun) -> None:
         await _quarter(bench, stores, limited, midnight_bytes)
         await _switch(stores, smaller, enabled=True)
         await _two_in_a_row(bench, stores, limited)
-
-
-def counts(markets: tuple[int, int]) -> list[str]:
-    return ["--binance", str(markets[0]), "--bybit", str(markets[1])]
-
-
-def named(markets: tuple[int, int]) -> str:
-    return f"{markets[0]} + {markets[1]} markets"
 
 
 # --- the CPU of a close, beside the code before it ------------------------------------------------
@@ -88,10 +83,10 @@ async def _cpu(bench: BenchmarkRun) -> float | None:
         bench.say(f"closes: the CPU of a close, the code {name}")
         async with (
             open_stores(bench.folder / f"closes-cpu-{name}") as stores,
-            exchanges(bench, *counts(markets), "--no-limits", "--now", _LATE) as free,
+            exchanges(bench, *options(markets), "--no-limits", "--now", _LATE) as free,
         ):
             steps = ["discovery", "funding", *first, f"now={_MIDNIGHT}", *later]
-            jobs = await run_steps(bench, stores, free.address, code, *steps)
+            jobs = await run_steps(bench, stores, free.address, code, markets, *steps)
             found[name] = jobs[-len(later) :]
     ours, theirs = found["now"][0], found["before"]
     samples = [Sample(ours["cpu_s"], sum(job["cpu_s"] for job in theirs))]
@@ -109,11 +104,11 @@ async def _cpu(bench: BenchmarkRun) -> float | None:
 
 
 async def run_steps(
-    bench: BenchmarkRun, stores: Stores, address: str, code: Path, *steps: str
+    bench: BenchmarkRun, stores: Stores, address: str, code: Path, markets: Counts, *steps: str
 ) -> Sequence[Mapping[str, Any]]:
+    """Runs jobs on this code in one process; what each took (steps.py)."""
     env = stores.environment(
-        BINANCE_BASE_URL=address,
-        BYBIT_BASE_URL=address,
+        **rest_settings(markets, address),
         DATA_DIR=str(bench.folder / "steps"),
         HISTORY_CANDLES=str(bench.sizes.history),
     )
@@ -127,13 +122,12 @@ async def run_steps(
 # --- with limits ---------------------------------------------------------------------------------
 
 
-async def _left_out(asked: Exchanges, kept: tuple[int, int]) -> list[str]:
+async def _left_out(asked: Exchanges, kept: Counts) -> list[str]:
     """The keys of the markets beyond so many of each exchange."""
     listed = [each for each in (await asked.get("markets"))["markets"] if each["collected"]]
     keys = []
-    for exchange, count in zip(("binance", "bybit"), kept, strict=True):
-        symbols = [each["symbol"] for each in listed if each["exchange"] == exchange]
-        keys += [f"{exchange}:{symbol}" for symbol in symbols[count:]]
+    for exchange, count in counted(kept):
+        keys += [market_key(each) for each in listed if each["exchange"] == exchange][count:]
     return keys
 
 
@@ -154,7 +148,8 @@ async def _serving(
     """A service that begins at `now`, as the exchanges were asked for nothing for a while."""
     await asked.post("clock", now=now, frozen=False)
     await asked.post("limits/reset")  # the first steps may have been banned, and it asks at once
-    async with serving(bench, stores, asked.address, os.urandom(8).hex(), **settings) as service:
+    settings |= rest_settings(bench.sizes.closes, asked.address)
+    async with serving(bench, stores, os.urandom(8).hex(), **settings) as service:
         await asked.post("clock", now=now)  # its start took some time
         await asked.post("limits/reset")
         await asked.post("stats/reset")
@@ -273,9 +268,9 @@ async def _two_in_a_row(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -
     what = f"second of two closes in a row, {named(markets)}"
     bench.say(f"closes: {what}")
     # What is new to this many markets is collected first, without limits.
-    async with exchanges(bench, *counts(markets), "--no-limits", "--now", _FIRST) as free:
+    async with exchanges(bench, *options(markets), "--no-limits", "--now", _FIRST) as free:
         await free.post("clock", now="2026-03-02T03:40:00Z")
-        await run_steps(bench, stores, free.address, ROOT, *_ALL)
+        await run_steps(bench, stores, free.address, ROOT, markets, *_ALL)
     second_ms = _MIDNIGHT_MS + 240 * _MINUTE_MS
     first_ms = second_ms - bench.sizes.closes_apart_s * 1000
     async with _serving(bench, stores, asked, first_ms) as service:
@@ -323,7 +318,7 @@ async def _differing(service: Service, asked: Exchanges, name: str) -> int:
     document = await service.document(name, closed="true", limit="1")
     query = f"truth?timeframe={name}&candles=2&as_of={document['as_of']}"
     truth = {
-        f"{each['exchange']}:{each['symbol']}": {row[0]: row for row in each["rows"]}
+        market_key(each): {row[0]: row for row in each["rows"]}
         for each in (await asked.get(query))["markets"]
     }
     differing = 0

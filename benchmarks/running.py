@@ -19,9 +19,10 @@ import asyncpg
 import psutil
 
 from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
-from benchmarks.closes import counts, named, run_steps
+from benchmarks.closes import run_steps
 from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT
+from benchmarks.markets import named, options, rest_settings, stream_settings
 from benchmarks.report import Row, Sample
 from benchmarks.service import serving
 from market.timeframes import DAY_MS, MINUTE_MS, Timeframe
@@ -42,16 +43,16 @@ async def measure(bench: BenchmarkRun) -> None:
     sizes = bench.sizes
     async with open_stores(bench.folder / "running-stores") as stores:
         bench.say("running: markets and first collections")
-        async with exchanges(bench, *counts(sizes.closes), "--no-limits") as free:
+        async with exchanges(bench, *options(sizes.closes), "--no-limits") as free:
             jobs = ("discovery", "funding", "collect:all", "fill")
-            await run_steps(bench, stores, free.address, ROOT, *jobs)
+            await run_steps(bench, stores, free.address, ROOT, sizes.closes, *jobs)
         latency = ["--latency-ms", str(sizes.latency_ms), "--providers"]
-        async with exchanges(bench, *counts(sizes.closes), *latency) as asked:
-            address = asked.address.replace("http", "ws", 1)
-            settings = {"LIVE": "on", "BINANCE_WS_URL": address, "BYBIT_WS_URL": address}
+        async with exchanges(bench, *options(sizes.closes), *latency) as asked:
+            settings = rest_settings(sizes.closes, asked.address)
+            settings |= stream_settings(sizes.closes, asked.address)
             settings |= {"SCHEDULES": "on", "PROVIDERS_BASE_URL": asked.address}
             egress = os.urandom(8).hex()
-            async with serving(bench, stores, asked.address, egress, **settings):
+            async with serving(bench, stores, egress, **settings):
                 await _measure(bench, stores, asked)
 
 

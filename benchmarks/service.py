@@ -146,12 +146,10 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def serving(
-    bench: BenchmarkRun, stores: Stores, exchanges: str, egress: str, **settings: str
+    bench: BenchmarkRun, stores: Stores, egress: str, **settings: str
 ) -> AsyncIterator[Service]:
-    """Runs the service against the exchanges at that address, with budgets of its own."""
+    """Runs the service, with budgets of its own. `settings`: also the exchanges' addresses."""
     env = stores.environment(
-        BINANCE_BASE_URL=exchanges,
-        BYBIT_BASE_URL=exchanges,
         HISTORY_CANDLES=str(bench.sizes.history),
         DATA_DIR=str(bench.folder / "service"),
         EGRESS_ID=egress,

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks.markets import Counts
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Sizes; two numbers of markets are those of Binance and Bybit."""
+    """Sizes; numbers of markets are by exchange, in the order of market.markets.Exchange."""
 
     runs: int = 5
     seconds: float = 2.0  # of load on each side of a serving row; half for short answers
@@ -23,9 +25,10 @@ class Sizes:
     history: int = 499
     history_rows: int = 1_000_000  # read over HTTP
     filled_rows: int = 105_120  # a year of 5m
-    closes: tuple[int, int] = (450, 500)
-    closes_cpu: tuple[int, int] = (225, 250)  # the simulator bounds how long this lasts
-    larger: tuple[int, int] = (530, 550)  # of closes, those above included
+    closes: Counts = (450, 500, 300)
+    # Of the exchanges that the code before knew; the simulator bounds how long this lasts.
+    closes_cpu: Counts = (225, 250)
+    larger: Counts = (530, 550, 300)  # of closes, those above included
     closes_apart_s: int = 300  # from the close that warms a worker to the one that is measured
     streamed_closes: int = 3  # the first of them at midnight
     history_markets: int = 1000
@@ -59,9 +62,9 @@ TINY: Final = Sizes(
     history=60,
     history_rows=3000,
     filled_rows=3000,
-    closes=(3, 3),
+    closes=(3, 3, 3),
     closes_cpu=(3, 3),
-    larger=(4, 4),
+    larger=(4, 4, 4),
     closes_apart_s=4,
     streamed_closes=1,
     history_markets=4,

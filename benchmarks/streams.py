@@ -12,13 +12,15 @@ import aiohttp
 import msgspec
 
 from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
-from benchmarks.closes import counts, named, run_steps
+from benchmarks.closes import run_steps
 from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT, Running, environment, running
+from benchmarks.markets import market_key, named, options, rest_settings, stream_settings
 from benchmarks.report import Row, Sample, Target
 from benchmarks.request_counts import finest_requests, told_requests
 from benchmarks.service import Run, Service, serving
 from documents.changes import decode_changes
+from live.candle_changes import ClosedCandle
 from live.candle_log import CandleLogReader
 from live.live_candles import LiveCandles, catch_up
 from market.timeframes import Timeframe
@@ -56,23 +58,23 @@ async def measure(bench: BenchmarkRun) -> None:
 
 async def prepare(bench: BenchmarkRun, stores: Stores) -> None:
     """Collects all timeframes, without limits, as of some minutes before the streams begin."""
-    options = (*counts(bench.sizes.closes), "--no-limits", "--now", _FIRST)
-    async with exchanges(bench, *options) as free:
+    unlimited = ("--no-limits", "--now", _FIRST)
+    async with exchanges(bench, *options(bench.sizes.closes), *unlimited) as free:
         await free.post("clock", frozen=True)
         jobs = ("discovery", "funding", f"collect:{_ALL}", "fill")
-        await run_steps(bench, stores, free.address, ROOT, *jobs)
+        await run_steps(bench, stores, free.address, ROOT, bench.sizes.closes, *jobs)
 
 
 async def measure_prepared(bench: BenchmarkRun, stores: Stores) -> None:
     """Measures with stores that hold the markets and their first collections."""
     latency = ["--latency-ms", str(bench.sizes.latency_ms), "--now", str(_BEGIN_MS), "--frozen"]
-    async with exchanges(bench, *counts(bench.sizes.closes), *latency) as asked:
-        address = asked.address.replace("http", "ws", 1)
-        settings = {"LIVE": "on", "BINANCE_WS_URL": address, "BYBIT_WS_URL": address}
+    async with exchanges(bench, *options(bench.sizes.closes), *latency) as asked:
+        settings = rest_settings(bench.sizes.closes, asked.address)
+        settings |= stream_settings(bench.sizes.closes, asked.address)
         # Both first passes ask for the open interest of all markets, within five minutes.
         settings["RATE_FRACTION"] = "1"
         egress = os.urandom(8).hex()
-        async with serving(bench, stores, asked.address, egress, **settings) as service:
+        async with serving(bench, stores, egress, **settings) as service:
             followed = await _Followed.of(bench, stores, asked, service)
             await asked.post("clock", frozen=False)
             await followed.closes()
@@ -106,7 +108,8 @@ class _Followed:
     asked: Exchanges
     service: Service
     live: Running
-    symbols: Mapping[str, Sequence[str]]  # by exchange
+    # By exchange: the exchanges' names of the markets, with our Market.key of each.
+    markets: Mapping[str, Mapping[str, str]]
     collected_s: float = 0.0
     told: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
 
@@ -114,12 +117,12 @@ class _Followed:
     async def of(
         cls, bench: BenchmarkRun, stores: Stores, asked: Exchanges, service: Service
     ) -> "_Followed":
-        symbols: dict[str, list[str]] = {}
+        markets: dict[str, dict[str, str]] = {}
         for each in (await asked.get("markets"))["markets"]:
             if each["collected"]:
-                symbols.setdefault(each["exchange"], []).append(each["symbol"])
+                markets.setdefault(each["exchange"], {})[each["symbol"]] = market_key(each)
         live = Running(await service.child("live"), asked.address)
-        found = cls(bench, stores, asked, service, live, symbols)
+        found = cls(bench, stores, asked, service, live, markets)
         await found._until_subscribed(1)
         return found
 
@@ -128,7 +131,7 @@ class _Followed:
         async with asyncio.timeout(_SUBSCRIBED_S):
             while True:
                 streams = (await self.asked.get("stats"))["streams"]
-                wanted = {name: readers * len(found) for name, found in self.symbols.items()}
+                wanted = {name: readers * len(found) for name, found in self.markets.items()}
                 if all(streams[name]["streams"] >= count for name, count in wanted.items()):
                     return
                 await asyncio.sleep(0.1)
@@ -253,13 +256,13 @@ class _Followed:
     async def _in_time(self, close_ms: int) -> tuple[set[str], int]:
         """The markets whose closing events came in time, and how many others there are."""
         found, others = set(), 0
-        for exchange, symbols in self.symbols.items():
+        for exchange, markets in self.markets.items():
             candles = LiveCandles()
             await catch_up(candles, CandleLogReader(self.stores.store, exchange))
-            for symbol in symbols:
-                closed = candles.state.closed(symbol, close_ms - _CLOSE_MS)
-                if closed is not None and closed.event_time_ms <= close_ms + _IN_TIME_MS:
-                    found.add(f"{exchange}:{symbol}")
+            for native, key in markets.items():
+                closed = candles.state.closed(native, close_ms - _CLOSE_MS)
+                if closed is not None and _told_ms(closed, close_ms) <= close_ms + _IN_TIME_MS:
+                    found.add(key)
                 else:
                     others += 1
         return found, others
@@ -288,7 +291,7 @@ class _Followed:
     async def _beside(self, how: str, against: str, target: Target | None, seconds: float) -> None:
         """Compares the live process with a bare loop that gets the same messages meanwhile."""
         bench, markets = self.bench, self.bench.folder / "markets.txt"
-        lines = [f"{name} {symbol}" for name, found in self.symbols.items() for symbol in found]
+        lines = [f"{name} {symbol}" for name, found in self.markets.items() for symbol in found]
         markets.write_text("\n".join(lines))
         address = self.asked.address.replace("http", "ws", 1)
         command = [sys.executable, "-m", "benchmarks.bare_stream", address, str(markets), how]
@@ -309,7 +312,7 @@ class _Followed:
 
     async def _messages(self) -> int:
         streams = (await self.asked.get("stats"))["streams"]
-        return sum(streams[name]["messages_out"] for name in self.symbols)
+        return sum(streams[name]["messages_out"] for name in self.markets)
 
     async def _spent(
         self, rate: float, seconds: float, *processes: Running
@@ -323,6 +326,12 @@ class _Followed:
         await asyncio.sleep(seconds)
         spent = [each.cpu_s() - then for each, then in zip(processes, cpu, strict=True)]
         return await self._messages() - before, time.monotonic() - began_s, spent
+
+
+def _told_ms(closed: ClosedCandle, close_ms: int) -> int:
+    """When the exchange told of it; some do not say it, then when it came here."""
+    told_ms = closed.event_time_ms
+    return told_ms if told_ms > close_ms else closed.known_ms
 
 
 def _share(values: Any, share: float) -> float:

@@ -5,7 +5,7 @@ it lies in the store, without the service's code.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -13,7 +13,8 @@ import redis.asyncio as redis
 
 from chaos.checks import M5_MS, Row
 from chaos.deployment import Deployment
-from chaos.live_faults import EXCHANGES
+from chaos.listed_markets import ListedMarkets
+from chaos.names import EXCHANGES
 from chaos.truth import MarketTruth
 
 _LOOK_S: Final = 1.0
@@ -29,10 +30,11 @@ class Told(NamedTuple):
     values: tuple[float, ...]  # open, high, low, close, volume, turnover
 
 
-def proven(exchange: str, batch: bytes) -> list[Told]:
-    """The closed candles of a batch that a stream has closed and proven."""
+def proven(exchange: str, batch: bytes, key_of: Callable[[str, str], str]) -> list[Told]:
+    """The closed candles of a batch that a stream has closed and proven. `key_of`: of a market, by
+    its exchange and the exchange's name for it."""
     return [
-        Told(f"{exchange}:{change[1]}", change[2], tuple(map(float, change[3:9])))
+        Told(key_of(exchange, change[1]), change[2], tuple(map(float, change[3:9])))
         for change in orjson.loads(batch)
         if change[0] == "candle" and change[12] == "stream" and change[13] is None
     ]
@@ -56,8 +58,9 @@ def problem_of(
 class CandleLogs:
     """Reads the logs of all exchanges again and again."""
 
-    def __init__(self, deployment: Deployment, truth: MarketTruth) -> None:
+    def __init__(self, deployment: Deployment, listed: ListedMarkets, truth: MarketTruth) -> None:
         self._deployment = deployment
+        self._listed = listed
         self._truth = truth
         self._seen: set[tuple[str, bytes, bytes]] = set()
 
@@ -81,7 +84,7 @@ class CandleLogs:
             if name in self._seen:
                 continue
             self._seen.add(name)
-            for told in proven(exchange, fields[b"changes"]):
+            for told in proven(exchange, fields[b"changes"], self._listed.key_of):
                 await self._check(told, now_ms)
 
     async def _check(self, told: Told, now_ms: int) -> None:

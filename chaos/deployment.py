@@ -26,6 +26,7 @@ import psutil
 import redis.asyncio as redis
 
 from chaos.exchange_clock import ExchangeClock, PassedOver
+from chaos.names import EXCHANGES
 from chaos.plan import LEASE_S, Plan
 from chaos.processes import ROOT, Outages, RestartedProcess
 from chaos.report import ViolationReport
@@ -122,8 +123,8 @@ class Deployment:
                 **self._hot_store(over_rest=name in self.plan.over_rest),
                 "REDIS_PREFIX": self.plan.prefix,
                 "DATABASE_URL": self.database_url,
-                "BINANCE_BASE_URL": self.exchanges,
-                "BYBIT_BASE_URL": self.exchanges,
+                "EXCHANGES": ",".join(EXCHANGES),
+                **{f"{each.upper()}_BASE_URL": self.exchanges for each in EXCHANGES},
                 "CRON_SECRET": CRON_SECRET,
                 "SCHEDULES": "off",  # the plan says when what is asked for
                 "WORKER_LOCK_TTL_S": str(LEASE_S),
@@ -141,8 +142,7 @@ class Deployment:
         address = self.exchanges.replace("http://", "ws://")
         return {
             "LIVE": "on",
-            "BINANCE_WS_URL": address,
-            "BYBIT_WS_URL": address,
+            **{f"{each.upper()}_WS_URL": address for each in EXCHANGES},
             "PYTHONPATH": f"{ROOT / 'chaos' / 'passed_over'}{os.pathsep}{ROOT}",
             "CHAOS_PASSED_OVER": str(self._passed_over.path),
         }
@@ -191,7 +191,8 @@ class Deployment:
             "simulator",
             *("-m", "simulator", "--port", "0", *(() if self.plan.live else ("--frozen",))),
             *("--now", str(self.plan.start_ms), "--seed", str(self.plan.seed % 2**31)),
-            *("--binance", str(MARKETS), "--bybit", str(MARKETS), "--latency-ms", "3"),
+            *(text for each in EXCHANGES for text in (f"--{each}", str(MARKETS))),
+            *("--latency-ms", "3"),
             # On a busy machine, requests sent before a refusal may arrive a little later.
             *("--grace-seconds", "1.5", PARENT_FD_FLAG, str(read_end)),
             pass_fds=(read_end,),

@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from chaos.names import EXCHANGES
+
 Details = Mapping[str, Any]
 Chance = random.Random
 _DAY_MS: Final = 86_400_000
@@ -16,10 +18,13 @@ NONSENSE: Final = (
     "close_above_high", "disputed", "exponent", "extra_element", "blank_rate",
 )  # fmt: skip
 _ENDPOINTS: Final = ("klines", "klines", "open_interest", "funding", "time", None, None)
-_LISTS: Final = ("exchange_info", "instruments", "funding_info", "premium_index", "tickers")
+_LISTS: Final = (
+    "exchange_info", "instruments", "funding_info", "premium_index", "tickers", "funding_now",
+)  # fmt: skip
 EXCHANGE_FAULTS: Final = (
     "server_error", "server_error", "html", "truncated", "wrong_types", "empty", "reset", "hang",
     "slow", "too_many_429", "banned_418", "too_frequent_403", "too_many_10006", "busy_10016",
+    "too_many_50011", "busy_50013",
     "blocked_country", "short_pages", "nonsense", "nonsense", "endless_cursor", "lists_broken",
     "market_refused", "challenge", "too_fast", "endless_continue", "deep_nesting", "long_message",
     "clock_off", "short_list",
@@ -30,7 +35,7 @@ def exchange_fault(kind: str, chance: Chance) -> tuple[float, Details]:
     """The rule for POST /sim/faults; `market` (0..1) chooses one of the markets."""
     lasts_s = chance.uniform(0.7, 6.0)
     rule: dict[str, Any] = {}
-    exchange = chance.choice(("binance", "bybit", None))
+    exchange = chance.choice((*EXCHANGES, None))
     if exchange:
         rule["exchange"] = exchange
     endpoint = chance.choice(_ENDPOINTS)
@@ -103,6 +108,10 @@ _RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {
         "kind": "retcode", "code": 10006, "exchange": "bybit", "count": chance.randint(1, 8),
     },
     "busy_10016": lambda chance: {"kind": "retcode", "code": chance.choice((10000, 10016))},
+    "too_many_50011": lambda chance: {
+        "kind": "okx_code", "code": 50011, "exchange": "okx", "count": chance.randint(1, 8),
+    },
+    "busy_50013": lambda chance: {"kind": "okx_code", "code": chance.choice((50001, 50013))},
     "blocked_country": lambda chance: {"kind": "geo", "count": chance.randint(1, 3)},
     "short_pages": lambda chance: {"kind": "short_page"},
     "nonsense": lambda chance: _at_one_market(

@@ -94,7 +94,7 @@ class FaultInjection:
         place = rule.pop("market", None)
         if place is not None:
             market = self._listed.pick(place, rule.get("exchange"))
-            rule |= dict(zip(("exchange", "symbol"), market.split(":"), strict=True))
+            rule |= {"exchange": market.partition(":")[0], "symbol": self._listed.native(market)}
         shut_out = step.kind == "too_frequent_403"
         if shut_out:
             rule["ban_s"] = _SHUT_OUT_S

@@ -3,6 +3,7 @@
 from typing import Final
 
 from chaos.deployment import Deployment, DeploymentFailed
+from chaos.names import market_key
 from chaos.truth import MarketTruth
 
 _NO_CANDLE: Final = "has no 5-minute candle"
@@ -16,18 +17,20 @@ class ListedMarkets:
         self._deployment = deployment
         self._truth = truth
         self._first: list[str] = []
+        self._native: dict[str, str] = {}
         self._gone: set[str] = set()
         self._new: set[str] = set()
 
     async def look(self) -> None:
         """Reads the listed markets, before anything changes."""
         listed = await self._deployment.ask_simulator("/sim/markets")
-        self._first = sorted(
-            f"{market['exchange']}:{market['symbol']}"
+        self._native = {
+            market_key(market): market["symbol"]
             for market in listed["markets"]
             if market["collected"]
-        )
-        self._truth.symbols |= {key.partition(":")[2] for key in self._first}
+        }
+        self._first = sorted(self._native)
+        self._truth.symbols |= set(self._native.values())
 
     @property
     def steady(self) -> set[str]:
@@ -36,6 +39,15 @@ class ListedMarkets:
     @property
     def collected(self) -> set[str]:
         return self.steady | self._new
+
+    def native(self, key: str) -> str:
+        """What the exchange calls the market."""
+        return self._native[key]
+
+    def key_of(self, exchange: str, native: str) -> str:
+        """The key of the market that the exchange calls so."""
+        names = {(key.partition(":")[0], name): key for key, name in self._native.items()}
+        return names.get((exchange, native), f"{exchange}:{native}")
 
     def pick(self, place: float, exchange: str | None) -> str:
         """The market at `place` (0..1) among those listed at the beginning."""
@@ -46,8 +58,8 @@ class ListedMarkets:
         """Changes the 5m candle of one market that has just closed."""
         steady = sorted(self.steady)
         key = steady[int(place * len(steady))]
-        exchange, _, symbol = key.partition(":")
-        rule = {"kind": "correction", "exchange": exchange, "symbol": symbol, "time": slot_ms}
+        rule = {"kind": "correction", "exchange": key.partition(":")[0],
+                "symbol": self._native[key], "time": slot_ms}  # fmt: skip
         self._truth.correct(key, slot_ms)
         try:
             await self._deployment.ask_simulator("/sim/faults", rule)
@@ -60,8 +72,12 @@ class ListedMarkets:
         rule = {"kind": "list_new", "exchange": exchange, "symbol": f"NEW{number}",
                 "age_ms": age_ms}  # fmt: skip
         (done,) = await self._deployment.ask_simulator("/sim/faults", rule)
-        self._truth.symbols.add(done["market"].partition(":")[2])
-        self._new.add(done["market"])
+        native = done["market"].partition(":")[2]
+        listed = await self._deployment.ask_simulator(f"/sim/markets?exchange={exchange}")
+        (key,) = (market_key(each) for each in listed["markets"] if each["symbol"] == native)
+        self._native[key] = native
+        self._truth.symbols.add(native)
+        self._new.add(key)
 
     async def delist(self, exchange: str, place: float) -> str | None:
         """Delists a market and returns it; None if that is not to be done."""
@@ -70,6 +86,6 @@ class ListedMarkets:
         if key in self._gone or len(left) <= _FEWEST:
             return None
         self._gone.add(key)
-        rule = {"kind": "delist", "exchange": exchange, "symbol": key.partition(":")[2]}
+        rule = {"kind": "delist", "exchange": exchange, "symbol": self._native[key]}
         await self._deployment.ask_simulator("/sim/faults", rule)
         return key

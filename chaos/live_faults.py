@@ -14,13 +14,16 @@ from chaos.closes import Closes
 from chaos.deployment import Deployment
 from chaos.freshness import Disturbance
 from chaos.listed_markets import ListedMarkets
+from chaos.names import EXCHANGES, SILENT_UNCLOSED
 from chaos.plan import Step
 from chaos.stream_faults import UNTOLD
 
-EXCHANGES: Final = ("binance", "bybit")
 _M5_MS: Final = 300_000
 # What simulators do without a fault; a setting that a fault changed is set so again.
-_USUAL: Final[Mapping[str, Any]] = {"silent_closings": True, "closing_delay_s": None}
+_USUAL: Final[Mapping[str, Callable[[str], Any]]] = {
+    "silent_closings": lambda exchange: exchange not in SILENT_UNCLOSED,
+    "closing_delay_s": lambda exchange: None,
+}
 
 End = Callable[[int, str, signal.Signals], Awaitable[None]]
 Pause = Callable[[list[int], float], Awaitable[None]]
@@ -58,7 +61,7 @@ class LiveFaults:
         exchange, symbol = step.details["exchange"], None
         if "market" in step.details:
             market = self._listed.pick(step.details["market"], exchange)
-            symbol = market.partition(":")[2]
+            symbol = self._listed.native(market)
         target = {"exchange": exchange} | ({} if symbol is None else {"symbol": symbol})
         rules = [{**rule, **target} for rule in step.details["rules"]]
         settings = step.details.get("settings")
@@ -75,7 +78,7 @@ class LiveFaults:
             if step.kind == "closings_wrong":
                 self._closes.wrong.remove(wrong)
             if settings:
-                usual = {name: {exchange: _USUAL[name]} for name in settings}
+                usual = {name: {exchange: _USUAL[name](exchange)} for name in settings}
                 await self._deployment.ask_simulator("/sim/streams", usual)
 
     async def live(self, step: Step) -> None:
@@ -99,7 +102,7 @@ class LiveFaults:
         named = step.details["exchange"]
         rules = [
             {"kind": kind, "exchange": exchange}
-            for exchange in (EXCHANGES if named == "both" else (named,))
+            for exchange in (EXCHANGES if named == "all" else (named,))
             for kind in ("reset", "stream_refuse", "stream_cut")
         ]
         await self._while_rules(rules, step.lasts_s)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from chaos.exchange_faults import EXCHANGE_FAULTS, exchange_fault
+from chaos.names import EXCHANGES
 from chaos.stream_faults import STREAM_FAULTS, stream_fault
 
 # 2026-11-20 00:00 UTC (arbitrary); the seed adds up to a day.
@@ -165,7 +166,7 @@ _STORE_FAULTS: Final = (
 # Keys that get a value of a foreign type: their content must come back by itself.
 _FOREIGN_KEYS: Final = (
     "lock:worker", "lock:funding", "cache:1h", "cache:8h", "cache:8h:chunks", "cache:global_fr",
-    "cache:base:binance", "cache:base:bybit:meta",
+    "cache:base:binance", "cache:base:bybit:meta", "cache:base:okx",
 )  # fmt: skip
 _LONG_AWAY_S: Final = 20.0
 
@@ -212,7 +213,7 @@ def _clock_move(kind: str, chance: Chance) -> tuple[float, Details]:
 
 
 def _listing_change(kind: str, chance: Chance) -> tuple[float, Details]:
-    exchange = chance.choice(("binance", "bybit"))
+    exchange = chance.choice(EXCHANGES)
     if kind == "delisted":
         return 0.0, {"exchange": exchange, "market": round(chance.random(), 3)}
     age_ms = chance.choice((0, 3_600_000, 3 * _DAY_MS, 40 * _DAY_MS))
@@ -224,14 +225,14 @@ _LIVE_FAULTS: Final = ("killed", "killed", "ended", "stopped", "stopped")
 
 
 def _live_fault(kind: str, chance: Chance) -> tuple[float, Details]:
-    who = chance.choice(("binance", "bybit", "binance", "bybit", "first", "second"))
+    who = chance.choice((*EXCHANGES, *EXCHANGES, "first", "second"))
     lasts_s = LIVE_LEASE_S + chance.uniform(0.5, 8) if kind == "stopped" else 0.0
     return lasts_s, {"who": who}
 
 
 def _network_fault(kind: str, chance: Chance) -> tuple[float, Details]:
-    """The whole network to one exchange, or to both, refuses: REST and streams."""
-    return chance.uniform(2.0, 15.0), {"exchange": chance.choice(("binance", "bybit", "both"))}
+    """The whole network to one exchange, or to all, refuses: REST and streams."""
+    return chance.uniform(2.0, 15.0), {"exchange": chance.choice((*EXCHANGES, "all"))}
 
 
 _EXCHANGES: Final = (

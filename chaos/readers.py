@@ -22,6 +22,7 @@ from yarl import URL
 
 from chaos.checks import DOCUMENTS, GLOBAL_FR, INTERVALS_MS, cut
 from chaos.deployment import Deployment
+from chaos.names import EXCHANGES
 from chaos.read_checks import ReadChecks
 
 _ANSWER_S: Final = 8.0  # an answer is promised within 3 s; a busy machine may take longer
@@ -242,7 +243,7 @@ class ByParts(Reader):
         query: dict[str, Any] = {}
         markets = self._checks.markets(name)
         if self._chance.random() < 0.4:
-            query["exchange"] = self._chance.choice(("binance", "bybit"))
+            query["exchange"] = self._chance.choice(EXCHANGES)
         if markets and self._chance.random() < 0.5:
             query["symbol"] = sorted({self._chance.choice(markets) for _ in range(3)})
         if name != GLOBAL_FR and self._chance.random() < 0.3:

@@ -24,8 +24,8 @@ from chaos.faults import FaultInjection
 from chaos.freshness import AFTER_FAULT_S, Freshness
 from chaos.job_requests import ALL, JobRequests, JobRuns, PageVisits
 from chaos.listed_markets import ListedMarkets
-from chaos.live_faults import EXCHANGES
 from chaos.memory import Memory
+from chaos.names import EXCHANGES
 from chaos.plan import Plan
 from chaos.read_checks import ReadChecks
 from chaos.readers import READERS
@@ -87,7 +87,7 @@ async def _run_phases(
         deployment.report.begin()
         plan = deployment.plan
         if plan.live:
-            logs = CandleLogs(deployment, truth)
+            logs = CandleLogs(deployment, listed, truth)
             await going.enter_async_context(_running(closes.watch(), logs.run()))
             await _all_fed(deployment, closes)
             deployment.report.begin()

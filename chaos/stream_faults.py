@@ -12,6 +12,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from chaos.names import EXCHANGES, SILENT_UNCLOSED
+
 Details = Mapping[str, Any]
 Rule = dict[str, Any]
 Chance = random.Random
@@ -40,7 +42,7 @@ def stream_fault(kind: str, chance: Chance) -> tuple[float, Details]:
     """`rules` for POST /sim/faults, each for as long as the fault lasts, and `settings` for POST
     /sim/streams, until then. `market` (0..1): all rules are of one of the exchange's markets."""
     lasts_s = chance.uniform(3.0, 20.0)
-    exchange = chance.choice(("binance", "bybit"))
+    exchange = chance.choice(EXCHANGES)
     rules, settings = _KINDS[kind](exchange, chance)
     details: dict[str, Any] = {"exchange": exchange, "rules": rules}
     if settings:
@@ -109,7 +111,8 @@ def _giant(exchange: str, chance: Chance) -> Drawn:
 
 
 def _silent_unclosed(exchange: str, chance: Chance) -> Drawn:
-    return [], {"silent_closings": {exchange: False}}
+    """The other way than usual."""
+    return [], {"silent_closings": {exchange: exchange in SILENT_UNCLOSED}}
 
 
 def _all_closings_late(exchange: str, chance: Chance) -> Drawn:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from chaos.checks import INTERVALS_MS, Row, Truth
+from chaos.names import market_key
 
 _REMEMBERED: Final = 160
 _ALL_OUT_MS: Final = 600_000  # every snapshot is published this long after its time
@@ -16,7 +17,8 @@ Rows = Mapping[str, Mapping[int, Row]]
 
 
 class MarketTruth:
-    """`ask` gets the JSON at a path of the simulator; `symbols` are the markets to ask for."""
+    """`ask` gets the JSON at a path of the simulator; `symbols`: what exchanges call the markets
+    to ask for. What is told of them is by `exchange:symbol`, as documents name them."""
 
     def __init__(self, ask: Ask, *, candles: int, settlements: int) -> None:
         self._ask = ask
@@ -80,7 +82,7 @@ class MarketTruth:
         async def ask() -> Mapping[str, Sequence[Row]]:
             query = f"as_of={checked_at_ms}&funding_history={self.settlements}"
             answer = await self._get(f"/sim/funding?{query}&symbol={self._symbols()}")
-            return {f"{m['exchange']}:{m['symbol']}": m["rows"] for m in answer["markets"]}
+            return {market_key(market): market["rows"] for market in answer["markets"]}
 
         found: Mapping[str, Sequence[Row]] = await self._once(("funding", checked_at_ms), ask)
         return found
@@ -107,7 +109,7 @@ class MarketTruth:
                 f"&symbol={self._symbols()}"
             )
             return {
-                f"{market['exchange']}:{market['symbol']}": {row[0]: row for row in market["rows"]}
+                market_key(market): {row[0]: row for row in market["rows"]}
                 for market in answer["markets"]
             }
 

@@ -241,6 +241,8 @@ class Control:
                 {
                     "exchange": market.exchange,
                     "symbol": market.symbol,
+                    "base": market.base,
+                    "quote": market.quote,
                     "interval_hours": market.funding.hours_at(now_ms),
                     "rows": [
                         [item.time_ms, item.rate / 10**8]

@@ -55,7 +55,7 @@ def checked(module_simulator: Simulator) -> CheckedDocument:
 
 @pytest.fixture(scope="module")
 def module_simulator() -> Any:
-    simulator = Simulator({"binance": 4, "bybit": 4, "now": EARLIER_MS, "frozen": True})
+    simulator = Simulator({"binance": 3, "bybit": 3, "okx": 3, "now": EARLIER_MS, "frozen": True})
     yield simulator
     simulator.stop()
 
