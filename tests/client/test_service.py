@@ -52,6 +52,20 @@ async def test_a_service_from_the_first_collection_on(
             assert funding.columns[:2] == ["exchange", "symbol"]
             assert len(funding) > 0
             assert {row[1] for row in funding.rows()} == {symbol}
+            if not number:
+                with pytest.raises(NotFound, match="POST /get-market-data"):
+                    await client.call("market", "BTC")
+                await client.call("collect", "5m")
+            overview = await client.call("overview")
+            btc = await client.call("market", "btcusdt")
+            assert btc["open_interest"]["exchanges"] == ["binance", "bybit"]
+            assert btc["open_interest"]["coins"] > 0
+            assert btc in [{**head_of(overview), **asset} for asset in overview["assets"]]
+            assert (await client.call("overview", ["BTC"]))["assets"] == [
+                asset for asset in overview["assets"] if asset["asset"] == "BTC"
+            ]
+            with pytest.raises(NotFound, match="did you mean BTC"):
+                await client.call("market", "BTTC")
             status = await client.call("status")
             assert {"documents", "exchanges"} <= set(status)
             prices = await client.call("prices", ["btc", "eth"])
@@ -67,6 +81,10 @@ async def test_a_service_from_the_first_collection_on(
             past = await client.call("table", "1h", closed=True, as_of=datetime.now(UTC))
             assert list(past.rows()) == list(table.rows())
             assert (past.name, past.missing) == ("1h", table.missing)
+
+
+def head_of(overview: dict[str, object]) -> dict[str, object]:
+    return {key: overview[key] for key in ("version", "as_of", "updated_at", "at", "quote")}
 
 
 async def recorded(call: object, symbol: str, exchange: str) -> list[tuple[object, ...]]:

@@ -13,11 +13,14 @@ from perpcache_client.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from perpcache_client.overviews import Asset, AssetMarket, MarketOfAsset, Overview
 from perpcache_client.records import Job, Market, Missing, Run
 from perpcache_client.sync_client import Client
 from perpcache_client.table import Table
 
 __all__ = [
+    "Asset",
+    "AssetMarket",
     "AsyncClient",
     "BadAnswer",
     "Client",
@@ -25,9 +28,11 @@ __all__ = [
     "Job",
     "JobFailed",
     "Market",
+    "MarketOfAsset",
     "Missing",
     "MissingPackage",
     "NotFound",
+    "Overview",
     "PerpcacheError",
     "Run",
     "ServiceUnavailable",

@@ -26,6 +26,7 @@ from perpcache_client.asking import (
     Steps,
 )
 from perpcache_client.errors import PerpcacheError
+from perpcache_client.overviews import MarketOfAsset, Overview
 from perpcache_client.questions import HistoryKind, Json, Names, Questions, Time, pairs
 from perpcache_client.records import Job, Market
 from perpcache_client.table import Table
@@ -158,6 +159,16 @@ class AsyncClient:
         """The markets that are collected, with metadata of `timeframe` (4h); or those that the
         exchanges listed `as_of` a time."""
         return await self._run(self._questions.markets(exchange, timeframe, as_of))
+
+    async def overview(self, assets: Names | None = None) -> Overview:
+        """All assets over exchanges, or some: open interest, its changes, funding, turnover and
+        prices, summed and of each market, all of one instant."""
+        return await self._run(self._questions.overview(assets))
+
+    async def market(self, asset: str) -> MarketOfAsset:
+        """One asset of the overview, by its name, a base or a symbol: "PEPE", "1000PEPEUSDT".
+        Raises NotFound with near names."""
+        return await self._run(self._questions.market(asset))
 
     async def collect(
         self, timeframe: str = "all", *, wait: bool = True, timeout: float = 900.0

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from perpcache_client.asking import Asker, Pause, Reply, Request, Steps
 from perpcache_client.errors import BadAnswer, InvalidRequest, JobFailed, NotFound, Timeout
+from perpcache_client.overviews import MarketOfAsset, Overview
 from perpcache_client.reading import read_arrow, read_json
 from perpcache_client.records import Job, Market, job_from, market_from
 from perpcache_client.table import Table
@@ -124,6 +125,16 @@ class Questions:
         read = partial(_records, key="coins", make=market_from)
         return (yield from self.asker.ask(Request("/coins", params), read))
 
+    def overview(self, assets: Names | None) -> Steps[Overview]:
+        request = Request("/cache/overview", pairs(asset=assets), {"Accept-Encoding": "deflate"})
+        told = yield from self.asker.ask(request, partial(_with_list, key="assets"))
+        return cast("Overview", told)
+
+    def market(self, asset: str) -> Steps[MarketOfAsset]:
+        request = Request(f"/market/{quote(asset, safe='')}")
+        told = yield from self.asker.ask(request, partial(_with_list, key="markets"))
+        return cast("MarketOfAsset", told)
+
     def jobs(self) -> Steps[list[Job]]:
         read = partial(_records, key="jobs", make=job_from)
         return (yield from self.asker.ask(Request("/jobs"), read))
@@ -189,6 +200,14 @@ def _object(reply: Reply) -> Json:
     if not isinstance(told, dict):
         raise BadAnswer("the answer is not a JSON object", status=reply.status)
     return cast("Json", told)
+
+
+def _with_list(reply: Reply, key: str) -> Json:
+    """An object with a list under `key`."""
+    told = _object(reply)
+    if not isinstance(told.get(key), list):
+        raise BadAnswer(f"the answer has no list of {key}", status=reply.status)
+    return told
 
 
 def _one_job(reply: Reply) -> Job:

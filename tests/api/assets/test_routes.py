@@ -44,8 +44,9 @@ async def test_codings_have_the_same_bytes_and_the_validator_of_any_gives_304(
     ) as answer:
         body, headers = await answer.read(), answer.headers
     assert headers.get("Content-Encoding", "identity") == coding
-    unpack = {"gzip": gzip.decompress, "deflate": zlib.decompress, "identity": bytes}[coding]
-    assert unpack(body) == plain
+    if coding != "identity":
+        body = gzip.decompress(body) if coding == "gzip" else zlib.decompress(body)
+    assert body == plain
     assert headers["ETag"].endswith(f'-{coding}"') and headers["Cache-Control"] == "no-cache"
     assert headers["Vary"] == "Accept-Encoding"
     status, unchanged, nothing = await get(served, path, If_None_Match=headers["ETag"])
