@@ -103,7 +103,7 @@ class Comparison:
         absent = [
             AbsentExchange(lack.exchange, lack.reason)
             for lack in sorted(set(missing))
-            if lack.symbol is None
+            if lack.symbol is None and lack.part == "listing"
         ]
         recovered = [
             self._was_stale[key]

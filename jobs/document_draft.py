@@ -16,6 +16,7 @@ from documents.deflated import Deflated
 from documents.journal import EncodedEntry
 from documents.journal_draft import JournalDraft
 from documents.kept import KeptDocuments
+from jobs.unserved import Unserved
 from market.markets import Market, MarketSeries, Meta, Missing
 from market.metadata import MetadataBatch, have_same_closes
 from market.previous_series import PreviousSeries
@@ -62,6 +63,7 @@ class DocumentDraft:
         self.entry: EncodedEntry | None = None
         self._batch: list[MarketSeries] = []
         self._refused: list[Missing] = []
+        self._unserved = Unserved(timeframe)
         self._together: Sequence[DocumentDraft] = (self,)
         self.computed: dict[str, Meta] = {}  # by Market.key
         self.markets = 0
@@ -94,7 +96,7 @@ class DocumentDraft:
         only read `computed`, `markets` and `rows`."""
         self._encode_batch()
         self.markets, self.rows = self._builder.markets, self._builder.rows
-        lacks = [*missing, *self._refused]
+        lacks = [*missing, *self._refused, *self._unserved.told(as_of_ms)]
         self.changes = self._comparison.finish(lacks)
         self.entry = self._comparison.journal_entry(
             version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms, missing=lacks
@@ -119,6 +121,7 @@ class DocumentDraft:
             try:
                 self._comparison.add(series)  # first: the builder replaces what is kept
                 self._builder.add(series, {**self._known.get(key, {}), **numbers})
+                self._unserved.add(series)
             except MemoryError:
                 raise
             except Exception as error:
@@ -135,6 +138,7 @@ class DocumentDraft:
     def _refuse(self, market: Market, reason: str) -> None:
         self._builder.remove(market)
         self._comparison.remove(market)
+        self._unserved.remove(market.exchange, market.symbol)
         self.computed.pop(market.key, None)
         self._refused.append(Missing(market.exchange, market.symbol, "klines", reason))
 

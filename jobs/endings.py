@@ -223,7 +223,9 @@ def _untold(job_id: str, ended_ms: int, result: Mapping[str, Any] | None) -> lis
 
 def is_failure(lack: Missing) -> bool:
     """Whether a document lacks this because something failed: neither by a row that was left out
-    nor by what has not been asked for yet."""
+    nor by what has not been asked for yet, nor because the exchange does not serve it any more."""
+    if lack.symbol is None and lack.part != "listing":
+        return False
     return lack.reason not in _EXPECTED and read_left_out(lack.reason) is None
 
 

@@ -111,6 +111,9 @@ class Coin:
 class Missing:
     """A part of one market, or a whole exchange (`symbol` None), that a document lacks, and why.
 
+    Of a whole exchange, the part `listing` says that it brought nothing; another, that its oldest
+    values are not served any more.
+
     They sort by (exchange, symbol, part, reason); an exchange's own entry comes first.
     """
 

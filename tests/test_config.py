@@ -19,7 +19,7 @@ def test_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_wrong_variable_gets_one_line_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = {
         "PORT": "80000",
-        "EXCHANGES": "binance,okx",
+        "EXCHANGES": "binance,deribit",
         "RATE_FRACTION": "1.5",
         "BYBIT_BASE_URL": "bybit",
         "LOG_FORMAT": "xml",

@@ -102,6 +102,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
         exclusive_start=True,  # not documented: an instant before the grid has no row either way
         order=Order.DESCENDING,
         horizon_rows=_NEWEST_ROWS,
+        reach_is_told=True,
         periods=_PERIODS,
     ),
     Endpoint.FUNDING: EndpointTable(
@@ -115,6 +116,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
         exclusive_end=True,
         order=Order.DESCENDING,
         horizon_ms=90 * DAY_MS,  # three months
+        reach_is_told=True,
     ),
     Endpoint.FUNDING_INFO: EndpointTable(
         "/api/v5/public/funding-rate", "funding_now", fixed=(("instId", "ANY"),)

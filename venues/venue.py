@@ -80,7 +80,9 @@ class EndpointTable:
     `exclusive_end`: rows at these very times are not sent. `horizon_ms`: how far back its history
     reaches, `horizon_rows`: for how many rows, None for all of it. `periods`: the candle lengths
     it serves, our name to its own. `newest_rows`: it serves only so many, and `beyond` those
-    before them.
+    before them. `reach_is_told`: a document says in `missing`, for the whole exchange, from when
+    on the history is known; not of exchanges that were served before this was told, because
+    readers take an entry without a symbol for an exchange that brought nothing.
     """
 
     path: str
@@ -97,6 +99,7 @@ class EndpointTable:
     order: Order = Order.ASCENDING
     horizon_ms: int | None = None
     horizon_rows: int | None = None
+    reach_is_told: bool = False
     periods: Mapping[str, str] = field(default_factory=dict)
     newest_rows: int = 0
     beyond: "EndpointTable | None" = None

@@ -68,7 +68,10 @@ class MissingEntry(BaseModel):
     """What a document lacks, and why."""
 
     exchange: Exchange
-    symbol: str | None = Field(description="null: the whole exchange brought nothing")
+    symbol: str | None = Field(
+        description="null: the whole exchange brought nothing, or, if `part` is another than"
+        " `listing`, does not serve the oldest values of that part any more"
+    )
     part: MissingPart = Field(
         description="listing: the exchange, or a market of its list, could not be taken in at all"
     )

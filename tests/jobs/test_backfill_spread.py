@@ -21,7 +21,7 @@ from history.backfill.wanted import WHAT, Wanted, stored_wish, wish
 from jobs.backfill_chunk import Chunk, ChunkEnd
 from jobs.backfill_part import backfill_part
 from jobs.backfill_queue import AskQueue
-from market.markets import Exchange, Market
+from market.markets import DEFAULT_EXCHANGES, Exchange, Market
 from market.timeframes import HOUR_MS, Timeframe
 from stores.cold.pool import Connection
 from tests.fixtures.jobs import JobRunner, OpenRunner
@@ -124,7 +124,7 @@ async def test_two_hosts_store_what_one_stores_and_the_numbers_are_of_both(
         assert {*asked} == {ADDRESSES["one"], ADDRESSES["two"]}, asked
         stats = exchanges.stats()
         assert (stats["limits_broken"], stats["rejected"]) == ({}, [])
-        clocks = len(Exchange)  # of which each is asked once
+        clocks = len(DEFAULT_EXCHANGES)  # of which each is asked once
         assert found.requests == asked.total() + clocks
         assert (found.done, found.total) == (found.total, found.total)
         await assert_is_truth(database, exchanges, (H1, H4, H8), interest=True)

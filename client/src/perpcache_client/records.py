@@ -7,7 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Something that a table lacks, and why. `symbol` None: the whole exchange brought nothing."""
+    """Something that a table lacks, and why.
+
+    `symbol` None: the whole exchange brought nothing, or, if `part` is not `listing`, it does not
+    serve that part of the oldest rows any more.
+    """
 
     exchange: str
     symbol: str | None
