@@ -94,6 +94,12 @@ class Bases:
             self._remember(context, exchange, known)
         return dict(known.bases) if known is not None else {}
 
+    def known(self, exchange: Exchange) -> Mapping[str, Base]:
+        """Those that this process loaded or published last, by Market.key. Asks nothing: who has
+        loaded them under the lease knows the newest."""
+        known = self._known.get(exchange)
+        return known.bases if known is not None else {}
+
     async def publish(
         self,
         context: Context,

@@ -99,12 +99,6 @@ async def refresh_funding(
     )
 
 
-async def stored_funding(context: JobContext, lease: Lease) -> FundingByMarket:
-    """The stored funding, which nobody changes; {} if there is none. Waits for no job."""
-    known = await _decoded(context, lease)
-    return known.book if known is not None else {}
-
-
 async def known_funding(context: JobContext, lease: Lease, progress: Progress) -> FundingByMarket:
     """The stored funding, which nobody changes; if there is none, waits for a pending funding job,
     else returns {}."""

@@ -14,7 +14,6 @@ from documents.meta import DocumentCounts, DocumentMeta
 from documents.names import OVERVIEW
 from documents.overview import body_hash, body_of, overview_body, overview_document
 from jobs.context import JobContext
-from jobs.funding import stored_funding
 from jobs.stored import previous_series
 from jobs.stored_documents import read_stored
 from market.assets.figures import Overview
@@ -55,9 +54,9 @@ async def _publish(
     *,
     from_bases: bool,
 ) -> None:
-    funding = await stored_funding(context, lease)
+    funding = next((known.book for known in context.funding.values()), {})  # as the run knows it
     if from_bases:
-        histories = await _of_bases(context, markets, lease)
+        histories = await _of_bases(context, markets)
     else:
         histories = await _of_document(context, markets, as_of_ms, lease)
     overview, body = await asyncio.to_thread(
@@ -93,13 +92,11 @@ def _made(
     return overview, overview_body(overview, quote)
 
 
-async def _of_bases(
-    context: JobContext, markets: Sequence[Market], lease: Lease
-) -> list[MarketHistory]:
-    """What the bases tell; a market without one tells nothing."""
+async def _of_bases(context: JobContext, markets: Sequence[Market]) -> list[MarketHistory]:
+    """What the bases of the run tell; a market without one tells nothing."""
     bases: dict[str, Base] = {}
-    for exchange in sorted({market.exchange for market in markets}):
-        bases |= await context.bases.load(context, exchange, lease)
+    for exchange in {market.exchange for market in markets}:
+        bases |= context.bases.known(exchange)
 
     def read() -> list[MarketHistory]:
         return [

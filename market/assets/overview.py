@@ -20,7 +20,7 @@ A sum exists only over markets that have it, and says of which exchanges these a
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum, isfinite
-from typing import Final
+from typing import Final, cast
 
 from market.assets.figures import (
     CHANGES_MS,
@@ -83,7 +83,6 @@ class _Member:
 
     def figures(self) -> MarketFigures:
         market = self.history.market
-        now = [(self.coins[0], self.quote[0])]
         return MarketFigures(
             exchange=market.exchange,
             symbol=market.symbol,
@@ -93,12 +92,28 @@ class _Member:
             stale_since=self.stale_since_ms,
             price=self.price,
             open_interest=OpenInterest(self.coins[0], self.quote[0]),
-            change={
-                name: _change(now, [(self.coins[then], self.quote[then])])
-                for then, name in enumerate(CHANGES_MS, 1)
-            },
+            change={name: self._change(then) for then, name in enumerate(CHANGES_MS, 1)},
             funding=self.funding,
             turnover_24h=self.reading.turnover,
+        )
+
+    def ends(self, then: int) -> tuple[float, float, float, float] | None:
+        """Coins now and then, and quote units now and then; None if one is not known."""
+        coins, quote = self.coins, self.quote
+        ends = coins[0], coins[then], quote[0], quote[then]
+        return None if None in ends else cast(tuple[float, float, float, float], ends)
+
+    def _change(self, then: int) -> Change | None:
+        ends = self.ends(then)
+        if ends is None:
+            return None
+        coins_now, coins_then, quote_now, quote_then = ends
+        coins, quote = coins_now - coins_then, quote_now - quote_then
+        return Change(
+            coins,
+            coins / coins_then if coins_then else None,
+            quote,
+            quote / quote_then if quote_then else None,
         )
 
 
@@ -218,45 +233,23 @@ def _open_interest(members: Iterable[_Member]) -> OpenInterestSum:
 
 def _change_sum(members: Iterable[_Member], then: int) -> ChangeSum | None:
     """Over the markets that tell both instants."""
-    there = [
-        each
-        for each in members
-        if None not in (each.coins[0], each.quote[0], each.coins[then], each.quote[then])
-    ]
-    change = _change(
-        [(each.coins[0], each.quote[0]) for each in there],
-        [(each.coins[then], each.quote[then]) for each in there],
-    )
-    if change is None:
+    there, found = [], []
+    for each in members:
+        ends = each.ends(then)
+        if ends is not None:
+            there.append(each)
+            found.append(ends)
+    if not there:
         return None
+    coins_now, coins_then, quote_now, quote_then = zip(*found, strict=True)
     return ChangeSum(
-        change.coins,
-        change.coins_fraction,
-        change.quote,
-        change.quote_fraction,
-        _exchanges(there),
+        *_changed(coins_now, coins_then), *_changed(quote_now, quote_then), _exchanges(there)
     )
 
 
-_CoinsAndQuote = tuple[float | None, float | None]
-
-
-def _change(now: Sequence[_CoinsAndQuote], then: Sequence[_CoinsAndQuote]) -> Change | None:
-    """From the sums of `then` to those of `now`, of the same markets; None if one lacks."""
-    coins = _difference([coins for coins, _ in now], [coins for coins, _ in then])
-    quote = _difference([quote for _, quote in now], [quote for _, quote in then])
-    return None if coins is None or quote is None else Change(*coins, *quote)
-
-
-def _difference(
-    now: Sequence[float | None], then: Sequence[float | None]
-) -> tuple[float, float | None] | None:
+def _changed(now: Sequence[float], then: Sequence[float]) -> tuple[float, float | None]:
     """The change of the sum, and as a fraction of `then`, None if that is 0."""
-    before = [value for value in then if value is not None]
-    after = [value for value in now if value is not None]
-    if not after or len(before) < len(then) or len(after) < len(now):
-        return None
-    change, base = fsum([*after, *(-value for value in before)]), fsum(before)
+    change, base = fsum([*now, *(-value for value in then)]), fsum(then)
     return change, change / base if base else None
 
 

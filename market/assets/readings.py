@@ -22,6 +22,7 @@ from market.settlements import not_checked_ahead, settlement_instant
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
 _CLOSE: Final = column_index("close")
+_INTEREST: Final = column_index("open_interest")
 YEAR_HOURS: Final = 365 * 24
 NORMAL_HOURS: Final = 8
 _LEAST_PRICE: Final = 1e-300  # one coin of 10**9 has a price, too
@@ -33,7 +34,8 @@ _ENOUGH: Final = (9, 10)
 @dataclass(frozen=True, slots=True)
 class MarketHistory:
     """The closed 5m candles of a market, of which at least a day is wanted, and its open interest
-    (base units). `stale_since_ms`: since when they are carried over from before, or None."""
+    (base units; NaN where it is not known). `stale_since_ms`: since when they are carried over from
+    before, or None."""
 
     market: Market
     candles: Rows
@@ -44,8 +46,10 @@ class MarketHistory:
     def of_base(cls, market: Market, base: Base) -> "MarketHistory":
         """Of a base: the candles that were seen closed."""
         seen = base.there & base.known & (base.times + STEP_MS <= base.as_of_ms)
-        lines = np.flatnonzero(seen)
-        return cls(market, Rows(base.times[lines], base.values[lines]), base.snapshots)
+        count = int(seen.sum())
+        lines = slice(count) if seen[:count].all() else np.flatnonzero(seen)
+        interest = TimedValues(base.times, base.values[:, _INTEREST, None])
+        return cls(market, Rows(base.times, base.values).select(lines), interest)
 
     @classmethod
     def of_series(cls, series: MarketSeries, as_of_ms: int) -> "MarketHistory":
@@ -72,9 +76,9 @@ def common_instant(histories: Collection[MarketHistory]) -> tuple[int, int] | No
     before = now = 0
     for each in histories:
         if each.closed_ms == newest_ms and each.stale_since_ms is None:
-            found, _ = located(times, each.interest.times)
-            before += int(found[0])
-            now += int(found[1])
+            then, newest = _values_at(each.interest.times, each.interest.numbers, times)
+            before += then is not None
+            now += newest is not None
     enough, of = _ENOUGH
     return (newest_ms if of * now >= enough * before else newest_ms - STEP_MS), newest_ms
 
