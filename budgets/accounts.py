@@ -65,7 +65,7 @@ class Accounts:
     def all_of(self, counter: str) -> Iterable[Account]:
         """All that there are of the counter."""
         yield self._whole[counter]
-        yield from (each for (name, _), each in self._by_market.items() if name == counter)
+        yield from (each for (name, _), each in [*self._by_market.items()] if name == counter)
 
     def _forget_unused(self, now: float) -> None:
         unused = [

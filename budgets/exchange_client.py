@@ -220,15 +220,20 @@ class ExchangeClient:
     async def _heed(
         self, error: ExchangeError, request: Request, counts: RequestCounts, sent_at: float
     ) -> None:
-        """Slows down, or pauses the exchange, where an answer demands it."""
+        """Slows down, or pauses the exchange or one of its limits, where an answer demands it."""
         if isinstance(error, SourceDown):
             counts.add_lost_time(request, self.clock.monotonic_s() - sent_at)
         if isinstance(error, TooFast) or (isinstance(error, RateLimited) and error.by_network):
             self._slow_down(error, sent_at)
         if isinstance(error, RateLimited | Banned):
+            limits = self.limits.for_exchange(request.exchange)
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
             self._metrics.paused(request.exchange)
-            await self.limits.for_exchange(request.exchange).pause(pause_s, _pause_cause(error))
+            is_own = isinstance(error, RateLimited) and not error.by_network
+            if is_own and limits.is_of_limit(pause_s):
+                self._told_slower(error, limits.slow_limit_down(request.counter, sent_at))
+                return
+            await limits.pause(pause_s, _pause_cause(error))
             log.warning(
                 "exchange_paused",
                 exchange=request.exchange,
@@ -239,7 +244,11 @@ class ExchangeClient:
             )
 
     def _slow_down(self, error: ExchangeError, sent_at: float) -> None:
-        per_s = self.limits.for_exchange(error.exchange).slow_down(sent_at)
+        self._told_slower(error, self.limits.for_exchange(error.exchange).slow_down(sent_at))
+
+    @staticmethod
+    def _told_slower(error: ExchangeError, per_s: float | None) -> None:
+        """Logs the new pace, if it is one."""
         if per_s is not None:
             log.warning(
                 "exchange_slowed_down",

@@ -1,6 +1,7 @@
 """The pace that a network in front of an exchange bears, found by trying. No I/O, no clock.
 
-Content networks state no limit. A refusal halves the pace, which then rises again by a constant
+Content networks state no limit, and no exchange tells what other programs at our address use of one
+that it counts by endpoint. A refusal halves the pace, which then rises again by a constant
 amount each second: additive increase, multiplicative decrease, as in TCP's congestion avoidance
 (RFC 5681). Each process has a pace of its own, as only one of them collects at a time.
 """
@@ -16,9 +17,11 @@ CALM_S: Final = 60.0  # without a refusal the pace is free again
 
 
 class Pace:
-    """Requests per second to one exchange; unlimited until one is refused as too fast."""
+    """Requests per second to one exchange, or within one of its limits; unlimited until one is
+    refused as too fast. `hold_s`: without requests after a refusal."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold_s: float = HOLD_S) -> None:
+        self._hold_s = hold_s
         self._sent: deque[float] = deque()  # the times of the last second's requests
         self._half_per_s: float | None = None  # None: unlimited
         self._slowed_at = 0.0
@@ -29,7 +32,7 @@ class Pace:
         """The pace at `now`; None: unlimited."""
         if self._half_per_s is None:
             return None
-        rising_s = max(0.0, now - self._slowed_at - HOLD_S)
+        rising_s = max(0.0, now - self._slowed_at - self._hold_s)
         return self._half_per_s * (1 + rising_s / RECOVERY_S)
 
     def delay(self, now: float) -> float:
@@ -57,5 +60,5 @@ class Pace:
             per_s = sum(at > now - MEASURED_S for at in self._sent) / MEASURED_S
         self._half_per_s = max(SLOWEST_PER_S, per_s / 2)
         self._slowed_at = now
-        self._next_at = now + HOLD_S
+        self._next_at = now + self._hold_s
         return True

@@ -36,6 +36,11 @@ class ExchangeLimits:
         # By counter; of a limit by market the budget of the requests about none.
         self.budgets = self._accounts.budgets
         self.pace = Pace()
+        # Of each limit, where a refusal concerns that alone; of one by market of all markets, in
+        # case the exchange counts them together.
+        hold_s = VENUES[exchange].default_pause_s if VENUES[exchange].refuses_by_limit else None
+        self._hold_s = hold_s
+        self._paces = {} if hold_s is None else {each: Pace(hold_s) for each in self.budgets}
         self._paused_until = 0.0
         self._pause_cause = ""
 
@@ -74,21 +79,31 @@ class ExchangeLimits:
                     await self._shared.resend_pause(self.exchange)
                 if paused_s > LONGEST_PAUSE_S:
                     raise self._banned(request, paused_s)
-                delay_s = max(paused_s, budget.delay(now, request.weight), self.pace.delay(now))
+                delay_s = max(
+                    paused_s, budget.delay(now, request.weight), self._pace_delay(request, now)
+                )
                 slot = ""
                 if delay_s <= 0:
                     delay_s, slot = await self._shared_delay_s(request, budget)
                 if delay_s <= 0:
                     now = self._clock.monotonic_s()
                     # A pause may have begun meanwhile, or another request may have been sent.
-                    delay_s = max(self._paused_until - now, self.pace.delay(now))
+                    delay_s = max(self._paused_until - now, self._pace_delay(request, now))
                 if delay_s <= 0:
-                    self.pace.take(now)
+                    for pace in self._paces_of(request):
+                        pace.take(now)
                     ticket = budget.take(now, request.weight, share)
                     ticket.slot = slot
                     return ticket
                 self._check_wait(request, waiting_since, delay_s)
                 await self._clock.sleep(min(delay_s, _RECHECK_S))
+
+    def _paces_of(self, request: Request) -> list[Pace]:
+        own = self._paces.get(request.counter)
+        return [self.pace] if own is None else [self.pace, own]
+
+    def _pace_delay(self, request: Request, now: float) -> float:
+        return max(pace.delay(now) for pace in self._paces_of(request))
 
     def _check_wait(self, request: Request, since: float, delay_s: float) -> None:
         if self._clock.monotonic_s() - since > LONGEST_WAIT_S:
@@ -104,7 +119,7 @@ class ExchangeLimits:
     def wait_s(self, request: Request, share: float) -> float:
         """How long `admit` would wait, as far as this process knows; 0: not at all."""
         now = self._clock.monotonic_s()
-        waits = [0.0, self._paused_until - now, self.pace.delay(now)]
+        waits = [0.0, self._paused_until - now, self._pace_delay(request, now)]
         if (account := self._accounts.find(request.counter, request.symbol)) is not None:
             waits.append(account.budget.delay(now, request.weight))
             waits.append(account.budget.share_free_in(now, request.weight, share))
@@ -138,6 +153,16 @@ class ExchangeLimits:
         """
         now = self._clock.monotonic_s()
         return self.pace.per_s(now) if self.pace.refused(now, sent_at) else None
+
+    def is_of_limit(self, pause_s: float) -> bool:
+        """Whether an answer that demands this pause concerns the limit of its request alone."""
+        return self._hold_s is not None and pause_s <= self._hold_s
+
+    def slow_limit_down(self, counter: str, sent_at: float) -> float | None:
+        """Holds the limit, then halves its pace, as a request sent at `sent_at` was refused; as
+        `slow_down`, for a venue whose refusals concern one limit."""
+        now, pace = self._clock.monotonic_s(), self._paces[counter]
+        return pace.per_s(now) if pace.refused(now, sent_at) else None
 
     async def pause(self, duration_s: float, cause: str) -> None:
         """Sends nothing for `duration_s`; a shorter pause never cuts a longer one."""
@@ -184,14 +209,15 @@ class ExchangeLimits:
             return 0.0, answer.slot
         return max(answer.valid_s, ANSWER_SOON_S), ""
 
-    def used(self, counter: str, market: str | None = None) -> int:
-        """The weight in use of the counter's budget now; of a limit by market that of this market,
-        or the most of any."""
+    def used(self, counter: str) -> int:
+        """The weight in use of the counter's budget now; of a limit by market the most of any."""
         now = self._clock.monotonic_s()
-        if market is None:
-            return max(each.budget.used(now) for each in self._accounts.all_of(counter))
+        return max(each.budget.used(now) for each in self._accounts.all_of(counter))
+
+    def used_of(self, counter: str, market: str | None) -> int:
+        """The same of a limit by market for this market, or for requests about none."""
         account = self._accounts.find(counter, market)
-        return account.budget.used(now) if account is not None else 0
+        return account.budget.used(self._clock.monotonic_s()) if account is not None else 0
 
     @property
     def pause_cause(self) -> str:

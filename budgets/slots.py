@@ -6,10 +6,11 @@ parts read it as the number 812. Room that is taken in a slot may be used until 
 held for the slots of one window, and for as long as its slot lasts, after that: the exchange may
 count a request sent at the slot's end that late.
 
-In a window of 2 s that would be a tenth of a second. A request that opens a connection first may be
-counted half a second later than one that finds it open, so short windows have slots of half a
-second, and one more of them: their room is held for a second after the window. A process that has
-its answers gives it back before (shared_budgets.py).
+In a window of 2 s that would be a tenth of a second. A request that opens a connection may be
+counted a second later than one that finds it open, and later where a packet of it was lost. So
+short windows have slots of half a second, and their room is held for three seconds more than the
+window, five of those slots and the length of one. A process that has its answers gives room back
+before (shared_budgets.py), so it does not wait for its own.
 """
 
 import math
@@ -26,7 +27,7 @@ _SLOTS: Final = 20  # per window: taken room is freed slot by slot
 LONGEST_SLOT_S: Final = 3.0
 _SHORT_WINDOW_S: Final = 5.0  # windows below it have fewer and longer slots
 _SHORTEST_SLOT_S: Final = 0.5
-_MORE_OF_SHORT: Final = 1  # slots for which room is held beyond the window
+_MORE_OF_SHORT: Final = 5  # slots for which room is held beyond the window
 
 # Part of scripts, after slot_ms, slots and parts: the slot of now, when it ends, and when the room
 # taken in a slot is free again (nil if it is none).

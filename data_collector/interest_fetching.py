@@ -47,9 +47,10 @@ class SharingSender:
 def share_beside_collections(client: ExchangeClient, exchange: Exchange, markets: int) -> float:
     """The share of the budget that leaves a collection its requests for each market."""
     counter = endpoint_table(exchange, Endpoint.OPEN_INTEREST).counter
-    quantity = client.limits.for_exchange(exchange).budgets[counter].quantity
+    budget = client.limits.for_exchange(exchange).budgets[counter]
+    quantity, asked = budget.quantity, 1 if budget.limit.by_market else markets
     return min(
-        max((quantity - _REQUESTS_A_MARKET * markets) / quantity, _SMALLEST_SHARE), _LARGEST_SHARE
+        max((quantity - _REQUESTS_A_MARKET * asked) / quantity, _SMALLEST_SHARE), _LARGEST_SHARE
     )
 
 

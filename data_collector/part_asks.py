@@ -10,6 +10,8 @@ from data_collector.task_builder import FetchTask, MarketTasks, build_tasks, kli
 from data_collector.url_builder import endpoint_table
 from market.markets import Exchange, Market
 from market.timeframes import Timeframe
+from venues import VENUES
+from venues.venue import EndpointTable
 
 _MOST_CANDLES: Final = 100_000
 _MOST_MARKETS: Final = 10_000
@@ -53,17 +55,32 @@ class PartAsks:
         ]
 
     def cost(self) -> Counter[Where]:
-        """About how much of each limit it takes."""
+        """About how much of each limit it takes; of one that is counted by market what the market
+        takes that needs the most."""
         found: Counter[Where] = Counter()
         for market in self.markets:
-            for task in self._usual_tasks(market):
-                table = endpoint_table(market.exchange, task.endpoint)
-                rows = task.slots(task.start_ms, task.end_ms)
-                if task.wanted is not None:
-                    rows = min(rows, task.wanted)
-                pages = -(-rows // table.page_limit)
-                weight = table.weight(min(rows, table.page_limit))
-                found[market.exchange, table.counter] += pages * weight
+            own = self._cost_of(market)
+            for counter, weight in own.items():
+                where = market.exchange, counter
+                if VENUES[market.exchange].limits[counter].by_market:
+                    found[where] = max(found[where], weight)
+                else:
+                    found[where] += weight
+        return found
+
+    def _cost_of(self, market: Market) -> Counter[str]:
+        """By counter."""
+        found: Counter[str] = Counter()
+        for task in self._usual_tasks(market):
+            table = endpoint_table(market.exchange, task.endpoint)
+            rows = task.slots(task.start_ms, task.end_ms)
+            if task.wanted is not None:
+                rows = min(rows, task.wanted)
+            if table.beyond is not None:
+                old = max(0, rows - table.newest_rows)
+                found[table.beyond.counter] += _weight_of(table.beyond, old)
+                rows -= old
+            found[table.counter] += _weight_of(table, rows)
         return found
 
     def _usual_tasks(self, market: Market) -> Iterator[FetchTask]:
@@ -110,6 +127,11 @@ class PartAsks:
         if not 0 < most <= _MOST_CANDLES or len(markets) > _MOST_MARKETS:
             raise ValueError("asks of a part that no collection makes")
         return asks
+
+
+def _weight_of(table: EndpointTable, rows: int) -> int:
+    """What so many rows cost."""
+    return -(-rows // table.page_limit) * table.weight(min(rows, table.page_limit))
 
 
 def encoded_market(market: Market) -> list[Any]:

@@ -19,7 +19,8 @@ Header = tuple[bytes, bytes]
 
 class LimitHeaders:
     """A limit is looked at beside the answers, which never wait for it: what they say is as old as
-    the last answer, but for a second. The fields are made anew a few times a second."""
+    the last answer, but for a second. The fields are made anew a few times a second. Of a limit
+    that is counted by market they tell the most that is used of any, as this process knows it."""
 
     def __init__(self, passing: Passing, answers: CachedAnswers, kind: str) -> None:
         self._passing = passing
@@ -39,12 +40,13 @@ class LimitHeaders:
 
     def _make(self, question: Question) -> list[Header]:
         exchange, counter = question.exchange, question.path.counter
+        limit = VENUES[exchange].limits[counter]
         at, seen = self._used.get((exchange, counter), (float("-inf"), 0))
-        if time.monotonic() - at > self._look_s and (exchange, counter) not in self._looking:
+        is_old = time.monotonic() - at > self._look_s and not limit.by_market
+        if is_old and (exchange, counter) not in self._looking:
             task = asyncio.create_task(self._look(exchange, counter))
             self._looking[exchange, counter] = task
         used = max(seen, self._passing.used(exchange, counter))
-        limit = VENUES[exchange].limits[counter]
         now_ms = self._answers.now_ms(exchange)
         return question.facade.limit_headers(counter, limit, used, now_ms)
 

@@ -53,6 +53,7 @@ _MOST_KEPT: Final = 32_000_000  # bytes of answers in this process
 _LISTED_S: Final = 10.0  # rows that are told for so long do not depend on the minute
 _ERROR_S: Final = 2.0  # for which a refusal of a question is told to others
 _OF_THE_QUESTION: Final = (BadRequest, SymbolGone, WindowRefused)
+_MOST_SHARES: Final = 1_000  # limits, of those by market each market's, that questions wait for
 _IN_THREAD: Final = 64 * 1024  # bytes of which reading would keep the event loop busy
 _WHOLE: Final = msgspec.json.Decoder(msgspec.Raw)
 
@@ -60,6 +61,8 @@ log = structlog.get_logger(__name__)
 throttled = ThrottledLog(log)
 
 Heard = Callable[[Question, bytes, int], None]
+# An exchange, one of its limits, and the market if that is counted by market.
+_Limited = tuple[Exchange, str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ class Passing:
         self._banned_until: dict[Exchange, float] = {}  # monotonic seconds
         self._flights: dict[str, _Flight] = {}
         self._kept = _Remembered()
-        self._shares: dict[tuple[Exchange, str], Shares] = {}
+        self._shares: dict[_Limited, Shares] = {}
 
     async def ask(self, question: Question, client: str) -> Passed:
         """The exchange's answer, whatever it says. Raises Failed."""
@@ -176,12 +179,13 @@ class Passing:
             await shares.aclose()
 
     def used(self, exchange: Exchange, counter: str) -> int:
-        """Of the whole budget, as far as this process knows."""
+        """Of the whole budget, as far as this process knows; of one by market the most of any."""
         return self._limits(exchange).used(counter)
 
     async def look(self, exchange: Exchange, counter: str) -> int:
-        """What all behind this address use of the budget now."""
-        return (await self._room(exchange, counter, 0)).used
+        """What all behind this address use of the budget now; of one by market for requests about
+        none."""
+        return (await self._room((exchange, counter, None), 0)).used
 
     def _name(self, question: Question) -> str:
         name = question.name
@@ -228,7 +232,8 @@ class Passing:
         """Puts the question to the exchange. Raises Failed."""
         exchange, path = question.exchange, question.path
         weight = path.weight(question.query)
-        request = Request(exchange, Endpoint.OTHER, question.target, path.counter, weight)
+        market = path.market(question.query)
+        request = Request(exchange, Endpoint.OTHER, question.target, path.counter, weight, market)
         share = self._share / (self._processes if self._is_alone else 1)
         await self._await_room(name, request, clients, share)
         asked_at = time.monotonic()
@@ -265,7 +270,7 @@ class Passing:
     ) -> None:
         """`share`: of the budget, for such requests of this process."""
         limits = self._limits(request.exchange)
-        shares = self._shares_of(request.exchange, request.counter)
+        shares = self._shares_of((request.exchange, request.counter, request.symbol))
         if limits.wait_s(request, share) > ROOM_S or limits.pause_left_s() > 0:
             raise self._not_admitted(request, share)
         try:
@@ -338,21 +343,27 @@ class Passing:
     def _limits(self, exchange: Exchange) -> ExchangeLimits:
         return self._client.limits.for_exchange(exchange)
 
-    def _shares_of(self, exchange: Exchange, counter: str) -> Shares:
-        key = exchange, counter
-        if key not in self._shares:
+    def _shares_of(self, limited: _Limited) -> Shares:
+        """Raises Failed."""
+        if limited not in self._shares:
+            if len(self._shares) >= _MOST_SHARES:
+                self._shares = {key: each for key, each in self._shares.items() if each.is_busy}
+            if len(self._shares) >= _MOST_SHARES:
+                raise _no_room("too many markets are asked for at once", 1.0)
+            exchange, counter, _ = limited
             window_s = self._limits(exchange).budgets[counter].limit.window_s
             takings = Takings(window_s, self._processes)
-            self._shares[key] = Shares(partial(self._room, exchange, counter), takings)
-        return self._shares[key]
+            self._shares[limited] = Shares(partial(self._room, limited), takings)
+        return self._shares[limited]
 
-    async def _room(self, exchange: Exchange, counter: str, weight: int, part: float = 1.0) -> Room:
+    async def _room(self, limited: _Limited, weight: int, part: float = 1.0) -> Room:
+        exchange, counter, market = limited
         limits = self._limits(exchange)
         budget = limits.budgets[counter]
-        known = limits.used(counter)
+        known = limits.used_of(counter, market)
         try:
             room = await self._left_over.take(
-                exchange, counter, budget.limit, budget.quantity, weight, known, part
+                exchange, counter, budget.limit, budget.quantity, weight, known, part, market
             )
         except StoreUnavailable:
             self._is_alone = True  # it keeps to its own part (ExchangeLimits.admit)

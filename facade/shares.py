@@ -73,6 +73,11 @@ class Shares:
     def waiting(self) -> int:
         return len({id(turn) for _, _, turn in self._waiting if not turn.done.done()})
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether questions wait, or were let through so lately that it counts who asked them."""
+        return self._serving is not None or bool(self._waiting) or self._takings.are_some
+
     def turn(self, clients: Iterable[str], weight: int) -> Turn:
         """The turn of a question of these clients. Raises NoRoom where each has too many."""
         turn = Turn(self, weight)

@@ -34,6 +34,12 @@ class Takings:
             self._of_client[client] = self._of_client.get(client, 0.0) + part
         self._forget()
 
+    @property
+    def are_some(self) -> bool:
+        """Whether anything that was taken counts now."""
+        self._forget()
+        return bool(self._taken)
+
     def have_had_theirs(
         self, clients: Iterable[str], waiting: Collection[str], allowance: int
     ) -> bool:

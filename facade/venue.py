@@ -20,15 +20,20 @@ Query = Mapping[str, str]  # what a caller asks with, each parameter once
 Q = TypeVar("Q")
 
 
+def no_market(query: Query) -> None:
+    """Of paths whose limits are not counted by market."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicPath:
     """One public GET of an exchange.
 
     `path`: as the exchange has it. `parameters`: those that it takes; the exchange ignores others,
     and so they are left out. `counter`, `weight`: the limit that a request counts against (of
-    venues), and how much by its query. `ttl_s`: for how long the exchange's own answer is given to
-    others who ask the same; 0: only to those who ask meanwhile. `answerer`: what may answer it from
-    the cache.
+    venues), and how much by its query. `market`: where that limit is counted by market, the one
+    that a query is about, as the collector names it (Market.symbol); None if it is about none.
+    `ttl_s`: for how long the exchange's own answer is given to others who ask the same; 0: only to
+    those who ask meanwhile. `answerer`: what may answer it from the cache.
     """
 
     path: str
@@ -37,6 +42,7 @@ class PublicPath:
     weight: Callable[[Query], int]
     ttl_s: float = 0.0
     answerer: Answerer | None = None
+    market: Callable[[Query], str | None] = no_market
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,12 +138,13 @@ class _Run:
         """The exchanges whose open interest this pass and the next one can ask for, with room for
         audits."""
         asked = Counter(market.exchange for market in self.markets)
-        client, now = self.context.client, self.context.client.clock.monotonic_s()
         room = set()
         for exchange, markets in asked.items():
             counter = endpoint_table(exchange, Endpoint.OPEN_INTEREST).counter
-            budget = client.limits.for_exchange(exchange).budgets[counter]
-            if budget.used(now) + markets <= budget.quantity * _LEFT_TO_PASSES:
+            limits = self.context.client.limits.for_exchange(exchange)
+            budget = limits.budgets[counter]
+            needed = 1 if budget.limit.by_market else markets
+            if limits.used(counter) + needed <= budget.quantity * _LEFT_TO_PASSES:
                 room.add(exchange)
         return frozenset(room)
 

@@ -69,11 +69,11 @@ async def shared(
 
 def seconds_alone(client: ExchangeClient, cost: Mapping[Where, float]) -> float:
     """How long the limits of this host's address would make it last."""
-    now_s = client.clock.monotonic_s()
     longest_s = 0.0
     for (exchange, counter), weight in cost.items():
-        budget = client.limits.for_exchange(exchange).budgets[counter]
-        at_once = max(0.0, budget.quantity * budget.limit.burst - budget.used(now_s))
+        limits = client.limits.for_exchange(exchange)
+        budget = limits.budgets[counter]
+        at_once = max(0.0, budget.quantity * budget.limit.burst - limits.used(counter))
         seconds = (weight - at_once) * budget.limit.window_s / budget.quantity
         longest_s = max(longest_s, seconds)
     return longest_s

@@ -48,7 +48,7 @@ class ExchangeMetrics:
         )
         self._pauses = Counter(
             "perpcache_exchange_pauses_total",
-            "Answers that made this process pause its requests to the exchange.",
+            "Answers that made this process pause its requests, all or those of one limit.",
             ("exchange",),
             registry=registry,
         )

@@ -20,14 +20,15 @@ from venues import VENUES
 from venues.venue import Endpoint
 
 
-def _counters() -> dict[str, tuple[Exchange, str]]:
-    """By host: whose it is, and the counter that its tickers count against, as its candles do."""
+def _counters() -> dict[str, tuple[Exchange, str, dict[str, str]]]:
+    """By host: whose it is, the counter that its candles count against, and those by path."""
     found = {}
     for exchange, venue in VENUES.items():
         candles = venue.endpoints[Endpoint.KLINES]
         host = urlsplit(venue.base_url).hostname
         if candles is not None and host is not None:
-            found[host] = (exchange, candles.counter)
+            tables = [table for table in venue.endpoints.values() if table is not None]
+            found[host] = exchange, candles.counter, {each.path: each.counter for each in tables}
     return found
 
 
@@ -36,8 +37,16 @@ _COUNTERS: Final = _counters()
 
 def exchange_of(resource: Resource) -> Exchange | None:
     """The exchange that it asks, if that is one that the collector asks, too."""
-    exchange, _ = _COUNTERS.get(urlsplit(resource.url).hostname or "", (None, ""))
+    exchange, *_ = _COUNTERS.get(urlsplit(resource.url).hostname or "", (None,))
     return exchange
+
+
+def counter_of(resource: Resource) -> tuple[Exchange, str]:
+    """The exchange, and what of its limits the resource counts against; as candles do where the
+    collector does not know the path. KeyError for any other resource."""
+    url = urlsplit(resource.url)
+    exchange, of_candles, by_path = _COUNTERS[url.hostname or ""]
+    return exchange, by_path.get(url.path, of_candles)
 
 
 class ExchangeBudgets:
@@ -52,7 +61,7 @@ class ExchangeBudgets:
 
     async def take(self, resource: Resource) -> None:
         """Takes room for one call. Raises Skipped if there is none now."""
-        exchange, counter = _COUNTERS[urlsplit(resource.url).hostname or ""]
+        exchange, counter = counter_of(resource)
         limit = VENUES[exchange].limits[counter]
         quantity = quantity_of(Limit(limit.quantity, round(limit.window_s)), self._fraction)
         grant = await self._shared.take(
@@ -64,6 +73,8 @@ class ExchangeBudgets:
             raise Skipped("no_budget", "the collector uses the exchange's budget")
 
     async def pause(self, resource: Resource, seconds: float, cause: str) -> None:
-        """Has nobody at this address ask the exchange for so long."""
-        exchange, _ = _COUNTERS[urlsplit(resource.url).hostname or ""]
-        await self._shared.pause(exchange, seconds, cause)
+        """Has nobody at this address ask the exchange for so long, unless its refusals concern one
+        limit alone: then it is the resource that is left alone."""
+        exchange, _ = counter_of(resource)
+        if not VENUES[exchange].refuses_by_limit:
+            await self._shared.pause(exchange, seconds, cause)

@@ -483,6 +483,7 @@ VENUE: Final = Venue(
     banned_until=None,
     default_ban_s=600,  # no ban is documented
     default_pause_s=2.0,
+    refuses_by_limit=True,
     reset_header=None,
     read_error=_read_error,
     read_time=_read_time,

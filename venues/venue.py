@@ -153,7 +153,7 @@ class Limit:
     Networks delay requests unevenly, so an exchange may see two of them closer than they were sent.
     One process holds the room of a request until a window after its answer, so its own requests
     never break a limit. What processes share is held for longer than a window: for 0.25 s of one of
-    5 s, for a second of a shorter one (budgets/slots.py).
+    5 s, for three seconds of a shorter one, as long as it is not given back (budgets/slots.py).
     """
 
     quantity: int
@@ -186,6 +186,9 @@ class Venue:
       ambiguous. `banned_until`: finds the end of a ban, in ms, in a lower-case message.
       `default_ban_s`, `default_pause_s`: how long to stop if the answer gives no time; None: the
       limit's window. `reset_header`: the header field with the end of a limit's window, in ms.
+      `refuses_by_limit`: RateLimited concerns the limit of the refused request alone. That one is
+      held for `default_pause_s`, then asked at half the pace for a while, and the others are asked
+      on. Else, or where the answer demands a longer pause, the whole exchange is left alone.
 
     Parsers take the body of a successful answer and return values in base and quote units, oldest
     first as the exchange orders them, open interest one-sided. They raise BadPayload for a body not
@@ -212,6 +215,7 @@ class Venue:
     banned_until: re.Pattern[str] | None
     default_ban_s: float
     default_pause_s: float | None
+    refuses_by_limit: bool = False
     reset_header: str | None
     read_error: Callable[[bytes], ErrorBody | None]
 

@@ -5,7 +5,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Final
 
-from facade.venue import FacadeVenue
+from facade.venue import FacadeVenue, no_market
 from market.markets import Exchange
 from venues import VENUES
 
@@ -20,11 +20,18 @@ def _facade(exchange: Exchange) -> FacadeVenue:
         raise TypeError(
             f"facade/exchanges/{exchange}.py: FACADE must be the FacadeVenue of {exchange}"
         )
-    unknown = {each.counter for each in facade.paths.values()} - set(VENUES[exchange].limits)
+    limits = VENUES[exchange].limits
+    unknown = {each.counter for each in facade.paths.values()} - set(limits)
     if unknown:
         raise TypeError(
             f"facade/exchanges/{exchange}.py: {exchange} has no limit {', '.join(unknown)}"
         )
+    for each in facade.paths.values():
+        if limits[each.counter].by_market and each.market is no_market:
+            raise TypeError(
+                f"facade/exchanges/{exchange}.py: {each.path} must tell the market of a query, by "
+                f"which {exchange} counts {each.counter}"
+            )
     return facade
 
 

@@ -25,7 +25,8 @@ class Cost:
     """Of one exchange's data of one kind: a timeframe, `open_interest` or `funding`.
 
     `rows`: at most, as a market may have holes. `seconds`: within the share of the budget, if
-    nothing else is asked of the same limit.
+    nothing else is asked of the same limit; of one by market for the market that lacks the most,
+    as others are asked for meanwhile.
     """
 
     exchange: Exchange
@@ -38,8 +39,11 @@ class Cost:
 
 @dataclass(slots=True)
 class _Sum:
+    """`heaviest`: the weight of the series that needs the most."""
+
     requests: int = 0
     weight: int = 0
+    heaviest: int = 0
     rows: int = 0
 
 
@@ -70,6 +74,7 @@ class Costs:
         one, found = self._known[place], self._sums.setdefault(stage, _Sum())
         found.requests += one.requests
         found.weight += one.weight
+        found.heaviest = max(found.heaviest, one.weight)
         found.rows += one.rows
         for made in stage.makes:
             sums = self._sums.setdefault(Stage(stage.exchange, "candles", made), _Sum())
@@ -90,7 +95,7 @@ class Costs:
                 each.requests,
                 each.rows,
                 each.rows * _ROW_BYTES[stage.what],
-                self._seconds(stage.exchange, stage.table.counter, each.weight),
+                self._seconds(stage.exchange, stage.table.counter, each),
             )
             for stage, each in self._sums.items()
             if each.rows
@@ -102,7 +107,7 @@ class Costs:
         for stage, each in self._sums.items():
             where = stage.exchange, stage.table.counter
             requests, seconds = found.get(where, (0, 0.0))
-            seconds += self._seconds(*where, each.weight)
+            seconds += self._seconds(*where, each)
             found[where] = requests + each.requests, seconds
         return found
 
@@ -111,7 +116,8 @@ class Costs:
         """Of all: limits are used side by side, so it is the time of the slowest one."""
         return max((seconds for _, seconds in self.by_limit().values()), default=0.0)
 
-    def _seconds(self, exchange: Exchange, counter: str, weight: int) -> float:
+    def _seconds(self, exchange: Exchange, counter: str, asked: _Sum) -> float:
         limit = VENUES[exchange].limits[counter]
+        weight = asked.heaviest if limit.by_market else asked.weight
         quantity = quantity_of(exchange, counter, self._fraction) * self._shares[exchange, counter]
         return weight * limit.window_s / quantity / self._addresses

@@ -17,7 +17,8 @@ _LEAST_SHARE: Final = 0.25
 
 
 def quantity_of(exchange: Exchange, counter: str, rate_fraction: float) -> int:
-    """What may be spent of a limit in its window; as budgets.Budget has it."""
+    """What may be spent of a limit in its window, of one by market of each; as budgets.Budget has
+    it."""
     return max(1, floor(rate_fraction * VENUES[exchange].limits[counter].quantity))
 
 
@@ -34,7 +35,8 @@ def shares_beside_collections(
             share = backfill_fraction
             if interest is not None and interest.counter == counter and limit.burst == 1.0:
                 quantity = quantity_of(exchange, counter, rate_fraction)
-                left = (quantity - _REQUESTS_A_MARKET * count) / quantity
+                asked = min(count, 1) if limit.by_market else count
+                left = (quantity - _REQUESTS_A_MARKET * asked) / quantity
                 share = min(share, max(left, _LEAST_SHARE))
             found[exchange, counter] = share
     return found

@@ -19,7 +19,7 @@ from venues.venue import Endpoint, Request
 
 OKX = Exchange.OKX
 FRACTION = 0.9
-MOST_LATE_S = 0.9  # by which a network delays some requests more than others
+MOST_LATE_S = 2.8  # by which a network delays some requests more than others
 
 
 def request(counter: str, market: str | None) -> Request:
@@ -130,8 +130,9 @@ async def test_markets_are_counted_apart_where_the_limit_says_so() -> None:
         await limits.admit(request("open_interest", f"M{number}USDT"))
     await limits.admit(request("open_interest", "M0USDT"))
     assert limits.used("open_interest") == 2  # of the market with the most
-    assert limits.used("open_interest", "M1USDT") == 1
-    assert limits.used("open_interest", "OTHERUSDT") == 0
+    assert limits.used_of("open_interest", "M1USDT") == 1
+    assert limits.used_of("open_interest", "OTHERUSDT") == 0
+    assert limits.used_of("open_interest", None) == 0
 
 
 async def test_requests_about_no_market_count_together() -> None:
@@ -189,7 +190,7 @@ async def test_what_the_store_holds_of_a_market(redis_url: str) -> None:
     assert sorted(await store.execute("KEYS", "*")) == sorted(key.encode() for key in keys)
     for key in keys:
         assert await store.execute("HVALS", key) == [b"1"]
-        assert 3000 < await store.execute("PTTL", key) <= 4500
+        assert 5000 < await store.execute("PTTL", key) <= 6500
     await store.aclose()
 
 
