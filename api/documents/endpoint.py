@@ -209,10 +209,13 @@ class CacheEndpoint:
             return None
         bodies = self._bodies[request.format]
         body = await bodies.body(document, request.query, request.coding)
-        listed = frozenset() if request.name == OVERVIEW else await self._listed.current()
-        if body.absent != symbols or body.absent & listed:
+        if body.absent != symbols or body.absent & await self._known_beside(request):
             return None
         return await self._with_absent(document, request, body, None)
+
+    async def _known_beside(self, request: ParsedRequest) -> frozenset[str]:
+        """The symbols that are known though a document lacks them."""
+        return frozenset() if request.name == OVERVIEW else await self._listed.current()
 
     async def _with_body(
         self,
@@ -237,7 +240,7 @@ class CacheEndpoint:
         judged = await judge(
             body.absent,
             request.query.filter.symbols,
-            await self._listed.current(),
+            await self._known_beside(request),
             partial(self._cache.similar_symbols, document, request.query),
         )
         if isinstance(judged, Answer):
