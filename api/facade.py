@@ -158,7 +158,7 @@ class FacadeEndpoint:
                 "facade_cache_failed",
                 exchange=question.exchange,
                 path=question.path.path,
-                market=question.query.get("symbol"),
+                market=question.symbol,
                 exc_info=error,
             )
             return None

@@ -9,6 +9,7 @@ from api.documents.document_cache import CachedDocument, DocumentCache
 from config import Settings
 from facade.cache_answers import CacheAnswers
 from facade.hearing import hearing
+from facade.kept_contracts import KeptContracts
 from facade.kept_rows import KeptRows
 from stores.hot.store import HotStore
 
@@ -53,7 +54,7 @@ async def cached_answers(
     """The answers from the cache, which take those that pass through as long as it is open."""
     async with hearing(store) as heard:
         answers = CacheAnswers(
-            *(FacadeDocuments(cache), KeptRows(store), heard),
+            *(FacadeDocuments(cache), KeptRows(store), KeptContracts(store), heard),
             forming_s=settings.facade_forming_s,
         )
         try:

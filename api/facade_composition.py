@@ -49,6 +49,7 @@ async def open_facade(
             now_ms=answers.now_ms,
             heard=answers.passed,
             dated=answers.dated,
+            market=answers.market,
         )
         limits = LimitHeaders(passing, answers, store.kind)
         times = AskedTimes(passing)

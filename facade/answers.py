@@ -41,6 +41,11 @@ class CachedAnswers(Protocol):
         """What the exchange would answer at that time, its own; None where only it knows."""
         ...
 
+    async def market(self, question: Question) -> str | None:
+        """Our symbol of the market that it is about; None if the exchange lists none of its name,
+        as far as is known."""
+        ...
+
     def passed(self, question: Question, body: bytes, asked_ms: int) -> None:
         """Takes the body of the exchange's own answer of status 200, which it was asked for at
         `asked_ms`, its time: what it tells is answered from here afterwards. Never waits."""

@@ -5,6 +5,7 @@ What an exchange answered itself is given to others, too, as long as it answers 
 
 import asyncio
 from collections.abc import Hashable
+from decimal import Decimal
 from functools import partial
 from typing import Final, Protocol
 
@@ -24,6 +25,7 @@ from facade.history_questions import (
     interest_rows,
     interest_until,
 )
+from facade.kept_contracts import KeptContracts
 from facade.kept_rows import KeptRows
 from facade.made_answers import NO_ANSWER, NOT_YET, MadeAnswer, MadeAnswers
 from facade.market_rows import market_rows
@@ -35,6 +37,7 @@ from logging_setup import OutageLog
 from market.markets import Exchange, UnreadableSeries
 from market.timeframes import MINUTE_MS, Timeframe
 from stores.hot.store import StoreUnavailable
+from venues import VENUES
 from venues.venue import Endpoint
 
 MADE_BYTES: Final = 48 * 2**20
@@ -43,6 +46,7 @@ _NAMES: Final = {timeframe.interval_ms: str(timeframe) for timeframe in Timefram
 _HEARD: Final = {"open_interest": Endpoint.OPEN_INTEREST, "funding": Endpoint.FUNDING}
 # An answer of kept rows is made again after it: one of them may have been told in another way.
 _AGAIN_MS: Final = 5 * MINUTE_MS
+_ONE: Final = Decimal(1)
 _THREADS: Final = 2
 
 log = structlog.get_logger(__name__)
@@ -55,7 +59,7 @@ class Document(Protocol):
     def version(self) -> Hashable: ...
 
     async def market(self, exchange: Exchange, symbol: str) -> bytes:
-        """It with this market alone. Raises UnreadableSeries, StoreUnavailable."""
+        """It with this market alone, by our symbol. Raises UnreadableSeries, StoreUnavailable."""
         ...
 
 
@@ -76,6 +80,7 @@ class CacheAnswers:
         self,
         documents: Documents,
         kept: KeptRows,
+        contracts: KeptContracts,
         hearing: Hearing,
         *,
         forming_s: float,
@@ -84,6 +89,7 @@ class CacheAnswers:
     ) -> None:
         self._documents = documents
         self._kept = kept
+        self._contracts = contracts
         self._hearing = hearing
         self._forming_s = forming_s
         self._times = times or ExchangeTimes()
@@ -126,19 +132,34 @@ class CacheAnswers:
         passed = self._made.kept(question.name)
         return None if passed is None else _told(question, passed, time)
 
+    async def market(self, question: Question) -> str | None:
+        native, venue = question.symbol or "", question.facade
+        symbol = venue.our_symbol(native)
+        try:
+            contract = await self._contracts.size(venue.exchange, native) if symbol else None
+            self._outage.recovered()
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            return None
+        return None if contract is None else symbol
+
     def passed(self, question: Question, body: bytes, asked_ms: int) -> None:
-        venue, answerer, query = question.facade, question.path.answerer, question.query
+        venue, asked = question.facade, question.asked
         told_ms = venue.time.read(body)
         if told_ms is not None:
             self._times.note(venue.exchange, told_ms)
         unclosed = venue.unclosed(body)
-        if unclosed is None or answerer is None:
+        if unclosed is not None and _lists_contracts(question):
+            self._hearing.hear(Heard(venue.exchange, Endpoint.INSTRUMENTS, None, body))
+        if unclosed is None or question.path.answerer is None:
             return
-        endpoint = _HEARD.get(answerer)
+        endpoint = _HEARD.get(question.path.answerer)
         if endpoint is not None:
-            self._hearing.hear(Heard(venue.exchange, endpoint, query.get("symbol"), body))
+            self._hearing.hear(Heard(venue.exchange, endpoint, question.symbol, body))
         forming_ms = int(self._forming_s * 1000)
-        until_ms = lasts_until(venue, answerer, query, body, asked_ms, forming_ms)
+        if asked is None:
+            return
+        until_ms = lasts_until(venue, asked, body, asked_ms, forming_ms)
         if until_ms is not None:
             self._made.keep(question.name, MadeAnswer(unclosed, asked_ms, until_ms))
 
@@ -149,18 +170,22 @@ class CacheAnswers:
         await self._made.aclose()
 
     async def _of_cache(self, question: Question, now_ms: int) -> MadeAnswer | None:
-        match asked := question.asked:
+        asked = question.asked
+        symbol = None if asked is None else question.facade.our_symbol(asked.symbol)
+        if symbol is None:
+            return None
+        match asked:
             case CandleQuestion():
-                return await self._candles(question, asked, now_ms)
+                return await self._candles(question, asked, symbol, now_ms)
             case InterestQuestion():
-                return await self._interest(question, asked, now_ms)
+                return await self._interest(question, asked, symbol, now_ms)
             case FundingQuestion():
-                return await self._funding(question, asked, now_ms)
+                return await self._funding(question, asked, symbol, now_ms)
             case None:
                 return None
 
     async def _candles(
-        self, question: Question, asked: CandleQuestion, now_ms: int
+        self, question: Question, asked: CandleQuestion, symbol: str, now_ms: int
     ) -> MadeAnswer | None:
         name = _NAMES.get(asked.step_ms)
         document = None if name is None else await self._documents.newest(name)
@@ -170,14 +195,23 @@ class CacheAnswers:
 
         async def make() -> MadeAnswer:
             async with self._turns:
-                text = await document.market(venue.exchange, asked.symbol)
-                work = partial(_made_candles, venue, asked, text, now_ms, self._forming_s)
-                return await asyncio.to_thread(work)
+                contract = await self._contract(venue, asked.symbol)
+                if contract is None:
+                    return NOT_YET
+                text = await document.market(venue.exchange, symbol)
+                work = partial(_made_candles, venue, asked, symbol, contract, text, now_ms)
+                return await asyncio.to_thread(work, self._forming_s)
 
         return await self._made.get((question.name, document.version), make)
 
+    async def _contract(self, venue: FacadeVenue, native: str) -> Decimal | None:
+        """The coins in one contract; None if they are not known."""
+        if venue.read_contracts is None:
+            return _ONE
+        return await self._contracts.size(venue.exchange, native)
+
     async def _interest(
-        self, question: Question, asked: InterestQuestion, now_ms: int
+        self, question: Question, asked: InterestQuestion, symbol: str, now_ms: int
     ) -> MadeAnswer | None:
         instants = asked_instants(asked, now_ms)
         document = None if instants is None else await self._documents.newest(GLOBAL_FR)
@@ -188,8 +222,8 @@ class CacheAnswers:
 
         async def make() -> MadeAnswer:
             # The exchange refuses a contract that it has delisted, and its rows are kept on.
-            text = await document.market(venue.exchange, asked.symbol)
-            if read_settlements(text, venue.exchange, asked.symbol) is None:
+            text = await document.market(venue.exchange, symbol)
+            if read_settlements(text, venue.exchange, symbol) is None:
                 return NO_ANSWER
             rows = await self._kept.read(
                 *(venue.exchange, Endpoint.OPEN_INTEREST, asked.symbol),
@@ -199,14 +233,14 @@ class CacheAnswers:
             found = interest_rows(rows, instants)
             if found is None:
                 return NOT_YET
-            body = venue.interest.told([row.text for row in found], asked.symbol)
+            body = venue.interest([row.text for row in found], asked.symbol)
             return MadeAnswer(body, instants[-1], until_ms)
 
         key = (question.name, document.version, instants, until_ms)
         return await self._made.get(key, make)
 
     async def _funding(
-        self, question: Question, asked: FundingQuestion, now_ms: int
+        self, question: Question, asked: FundingQuestion, symbol: str, now_ms: int
     ) -> MadeAnswer | None:
         document = await self._documents.newest(GLOBAL_FR)
         if document is None:
@@ -215,8 +249,8 @@ class CacheAnswers:
         venue = question.facade
 
         async def make() -> MadeAnswer:
-            text = await document.market(venue.exchange, asked.symbol)
-            known = read_settlements(text, venue.exchange, asked.symbol)
+            text = await document.market(venue.exchange, symbol)
+            known = read_settlements(text, venue.exchange, symbol)
             if known is None or not known.times:
                 return NOT_YET
             rows = await self._kept.read(
@@ -225,10 +259,16 @@ class CacheAnswers:
             found = funding_rows(asked, rows, known, now_ms)
             if found is None:
                 return NOT_YET
-            body = venue.funding.told([row.text for row in found], asked.symbol)
+            body = venue.funding([row.text for row in found], asked.symbol)
             return MadeAnswer(body, known.checked_at_ms, until_ms)
 
         return await self._made.get((question.name, document.version, until_ms), make)
+
+
+def _lists_contracts(question: Question) -> bool:
+    """Whether its answer is the list of all contracts, as it is asked for here."""
+    table = VENUES[question.exchange].table(Endpoint.INSTRUMENTS)
+    return question.path.path == table.path and dict(question.query) == dict(table.fixed)
 
 
 def _told(question: Question, made: MadeAnswer, time: KnownTime) -> CachedAnswer | None:
@@ -241,16 +281,22 @@ def _told(question: Question, made: MadeAnswer, time: KnownTime) -> CachedAnswer
 
 
 def _made_candles(
-    venue: FacadeVenue, question: CandleQuestion, text: bytes, now_ms: int, forming_s: float
+    venue: FacadeVenue,
+    question: CandleQuestion,
+    symbol: str,
+    contract: Decimal,
+    text: bytes,
+    now_ms: int,
+    forming_s: float,
 ) -> MadeAnswer:
-    rows, form = market_rows(text, venue.exchange, question.symbol), venue.candles
+    rows, form = market_rows(text, venue.exchange, symbol), venue.candles
     if rows is None or not set(form.columns) <= set(rows.columns):
         return NO_ANSWER
     columns = [rows.columns.index(name) for name in form.columns]
     found = answered_rows(rows, question, columns, now_ms=now_ms, forming_s=forming_s)
     if found is None:
         return NO_ANSWER
-    body = form.told(rows, found.lines, question)
+    body = form.told(rows, found.lines, question, contract)
     return MadeAnswer(body, rows.checked_at_ms, found.until_ms)
 
 

@@ -26,7 +26,11 @@ class Keeps(Enum):
 @dataclass(frozen=True, slots=True)
 class CandleQuestion:
     """Candles of a length that opened from `first_ms` to `last_ms`, both included, `limit` of them
-    at most."""
+    at most. `symbol`: the exchange's id of the market.
+
+    `reach`: how many rows, the newest ones, the exchange tells at all; None: all that there are.
+    `tells_forming`: whether the forming candle is among its rows, as far as is known.
+    """
 
     symbol: str
     step_ms: int
@@ -34,6 +38,8 @@ class CandleQuestion:
     keeps: Keeps
     first_ms: int | None = None
     last_ms: int | None = None
+    reach: int | None = None
+    tells_forming: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,12 @@ def _asked(question: CandleQuestion, forming_ms: int, step_ms: int) -> tuple[int
                 last_ms = first_ms + of_limit_ms
             case Keeps.UNKNOWN:
                 return None
+    # Whether the forming one is among the rows of its reach, nobody has said.
+    before = (forming_ms - first_ms) // step_ms
+    if question.reach is not None and before >= question.reach - 1:
+        return None
+    if last_ms == forming_ms and not question.tells_forming:
+        return None
     return (first_ms, last_ms) if first_ms <= last_ms and question.limit > 0 else None
 
 

@@ -22,8 +22,8 @@ class InterestQuestion:
     """Snapshots every `step_ms` between two bounds, both included, `limit` of them at most, the
     newest.
 
-    `kept_ms`: rows of which age at most the exchange tells. `has_pages`: an answer that has all
-    rows it may have tells how to ask for the next ones.
+    `symbol`: the exchange's id of the market. `kept_ms`: rows of which age at most the exchange
+    tells. `has_pages`: an answer that has all rows it may have tells how to ask for the next ones.
     """
 
     symbol: str
@@ -74,13 +74,18 @@ def interest_until(question: InterestQuestion, instants: range, now_ms: int) -> 
 @dataclass(frozen=True, slots=True)
 class FundingQuestion:
     """Settlements between two bounds, both included, `limit` of them at most: from the first on, if
-    there is a beginning and `forward`, else the newest."""
+    there is a beginning and `forward`, else the newest.
+
+    `symbol`: the exchange's id of the market. `kept_ms`: settlements of which age at most the
+    exchange tells; None: all that there were.
+    """
 
     symbol: str
     limit: int
     first_ms: int | None
     last_ms: int | None
     forward: bool
+    kept_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ def funding_rows(
         asked = asked[-question.limit :]
     else:
         asked = asked[: question.limit]
-    if not asked:
+    if not asked or (question.kept_ms is not None and asked[0] < now_ms - question.kept_ms):
         return None
     there = [row for row in rows if asked[0] <= row.time_ms <= asked[-1]]
     return there if [row.time_ms for row in there] == asked else None

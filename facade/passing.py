@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -122,8 +122,9 @@ class _Remembered:
 
 class Passing:
     """`heard` is told of each successful answer, and when it was asked for, by the exchange's time
-    (`now_ms`); `dated` of the second of each answer, by its headers. `share`: of what is left;
-    `processes`: that take of it."""
+    (`now_ms`); `dated` of the second of each answer, by its headers. `market` tells our symbol of
+    the market that a question is about, None if the exchange lists none of that name. `share`: of
+    what is left; `processes`: that take of it."""
 
     def __init__(
         self,
@@ -137,6 +138,7 @@ class Passing:
         now_ms: Callable[[Exchange], int],
         heard: Heard,
         dated: Callable[[Exchange, int], None],
+        market: Callable[[Question], Awaitable[str | None]],
     ) -> None:
         self._client = client
         self._left_over = left_over
@@ -148,6 +150,7 @@ class Passing:
         self._now_ms = now_ms
         self._heard = heard
         self._dated = dated
+        self._market = market
         self._banned_until: dict[Exchange, float] = {}  # monotonic seconds
         self._flights: dict[str, _Flight] = {}
         self._kept = _Remembered()
@@ -232,7 +235,9 @@ class Passing:
         """Puts the question to the exchange. Raises Failed."""
         exchange, path = question.exchange, question.path
         weight = path.weight(question.query)
-        market = path.market(question.query)
+        # Any name may be asked for, but only those of markets have room of their own.
+        by_market = VENUES[exchange].limits[path.counter].by_market
+        market = await self._market(question) if by_market else None
         request = Request(exchange, Endpoint.OTHER, question.target, path.counter, weight, market)
         share = self._share / (self._processes if self._is_alone else 1)
         await self._await_room(name, request, clients, share)
@@ -252,7 +257,7 @@ class Passing:
                 exchange=exchange,
                 path=path.path,
                 cause=error.cause,
-                market=question.query.get("symbol"),
+                market=question.symbol,
             )
             raise self._failed(error) from None
         self._metrics.upstream(exchange, str(told.status))
@@ -331,7 +336,7 @@ class Passing:
                 "facade_told_an_error",
                 exchange=question.exchange,
                 path=question.path.path,
-                market=question.query.get("symbol"),
+                market=question.symbol,
                 status=told.status,
                 cause=refusal.cause,
             )

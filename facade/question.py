@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-from facade.candle_questions import CandleQuestion
 from facade.exchanges import FACADES
-from facade.history_questions import FundingQuestion, InterestQuestion
-from facade.venue import FacadeVenue, PublicPath
+from facade.venue import Asked, FacadeVenue, PublicPath
 from market.markets import Exchange
 
 READING: Final = frozenset(("GET", "HEAD"))
@@ -39,8 +37,6 @@ _USUAL: Final = frozenset(
     (b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", b"content-type")
 )
 
-Asked = CandleQuestion | InterestQuestion | FundingQuestion
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -58,6 +54,11 @@ class Question:
     @property
     def exchange(self) -> Exchange:
         return self.facade.exchange
+
+    @property
+    def symbol(self) -> str | None:
+        """The exchange's id of the market that it is about; None: it names none."""
+        return self.query.get(self.facade.symbol)
 
 
 class Refused(Exception):
@@ -120,14 +121,8 @@ def question_of(facade: FacadeVenue, path: PublicPath, query: Mapping[str, str])
     """`query`: parameters that the path has, each once."""
     words = [f"{name}={quote(query[name], safe='')}" for name in sorted(query)]
     target = path.path + ("?" + "&".join(words) if words else "")
-    asked: Asked | None = None
-    match path.answerer:
-        case "klines":
-            asked = facade.candles.asked(query)
-        case "open_interest":
-            asked = facade.interest.asked(query)
-        case "funding":
-            asked = facade.funding.asked(query)
+    read = facade.asked.get(path.path)
+    asked = None if read is None else read(query)
     return Question(facade, path, query, target, f"{facade.exchange}{target}", asked)
 
 

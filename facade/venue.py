@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from decimal import Decimal
+from typing import Final, Literal, TypeVar
 
 from facade.candle_questions import CandleQuestion
 from facade.history_questions import FundingQuestion, InterestQuestion
@@ -12,16 +13,19 @@ from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from venues.venue import Endpoint, Limit
 
+Asked = CandleQuestion | InterestQuestion | FundingQuestion
 # What answers a path from the cache (facade/answers): nothing else has all fields of its rows.
 Answerer = Literal["klines", "open_interest", "funding", "time"]
 # From the name of a limit, what it is, how much of it is used, and the exchange's time.
 LimitHeaders = Callable[[str, Limit, int, int], list[tuple[bytes, bytes]]]
+# The coins in one contract by the exchange's id of the market, from its list of all contracts.
+# Raises ValueError or LookupError for another form.
+ContractReader = Callable[[bytes], Mapping[str, Decimal]]
 Query = Mapping[str, str]  # what a caller asks with, each parameter once
 Q = TypeVar("Q")
-
-
-def no_market(query: Query) -> None:
-    """Of paths whose limits are not counted by market."""
+# The body of an answer without its closing, from the texts of kept rows, ascending, and the
+# exchange's id of the market.
+HistoryTeller = Callable[[Sequence[str], str], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +34,9 @@ class PublicPath:
 
     `path`: as the exchange has it. `parameters`: those that it takes; the exchange ignores others,
     and so they are left out. `counter`, `weight`: the limit that a request counts against (of
-    venues), and how much by its query. `market`: where that limit is counted by market, the one
-    that a query is about, as the collector names it (Market.symbol); None if it is about none.
-    `ttl_s`: for how long the exchange's own answer is given to others who ask the same; 0: only to
-    those who ask meanwhile. `answerer`: what may answer it from the cache.
+    venues), and how much by its query. `ttl_s`: for how long the exchange's own answer is given to
+    others who ask the same; 0: only to those who ask meanwhile. `answerer`: what may answer it from
+    the cache.
     """
 
     path: str
@@ -42,35 +45,22 @@ class PublicPath:
     weight: Callable[[Query], int]
     ttl_s: float = 0.0
     answerer: Answerer | None = None
-    market: Callable[[Query], str | None] = no_market
 
 
 @dataclass(frozen=True, slots=True)
 class CandleForm:
     """Candles as the exchange tells them.
 
-    `columns`: the columns of a document whose texts an answer has. `asked`: what a query means,
-    None where the exchange alone knows or would refuse it. `told`: the body of the answer without
-    its closing, from rows, the lines of them that are told (ascending), and the question.
-    `newest`: the newest open time in a body of the exchange. Raises ValueError or LookupError.
+    `columns`: the columns of a document whose texts an answer has. `told`: the body of the answer
+    without its closing, from rows, the lines of them that are told (ascending), the question, and
+    the coins in one contract (1 where the exchange counts coins); None where a number is not to be
+    told as the exchange tells it. `newest`: the newest open time in a body of the exchange. Raises
+    ValueError or LookupError.
     """
 
     columns: tuple[str, ...]
-    asked: Callable[[Query], CandleQuestion | None]
-    told: Callable[[MarketRows, range, CandleQuestion], bytes]
+    told: Callable[[MarketRows, range, CandleQuestion, Decimal], bytes | None]
     newest: Callable[[bytes], int]
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryForm(Generic[Q]):
-    """Kept rows as the exchange tells them.
-
-    `asked`: what a query means, None where the exchange alone knows or would refuse it. `told`: the
-    body of the answer without its closing, from the texts of rows, ascending, and the symbol.
-    """
-
-    asked: Callable[[Query], Q | None]
-    told: Callable[[Sequence[str], str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +79,17 @@ class FacadeVenue:
     `paths`: by path. `error`: the body of an error as the exchange writes it, from an HTTP status
     and a text; and the HTTP status that it is sent with. `signing`: parameters that only signed
     requests have, in small letters and digits alone. `key_headers`: header fields that carry keys
-    (lower case, prefixes). `candles`, `interest`, `funding`, `time`: the forms of what is answered
-    from the cache. `closing`: what ends each body, by the exchange's time; `unclosed`: a body
-    without it, None for an error. `read_rows`: the rows of answers of an endpoint that are kept as
-    they came. `limit_headers`: the header fields that tell how much of a limit is used.
+    (lower case, prefixes). `asked`: by path, what a query of candles or a history means, None where
+    the exchange alone knows or would refuse it. `candles`, `interest`, `funding`, `time`: the forms
+    of what is answered from the cache. `closing`: what ends each body, by the exchange's time;
+    `unclosed`: a body without it, None for an error. `read_rows`: the rows of answers of an
+    endpoint that are kept as they came. `limit_headers`: the header fields that tell how much of a
+    limit is used.
+
+    Its markets
+      `symbol`: the parameter that names one. `our_symbol`: our name of a market from its id, None
+      for one that documents never have. `read_contracts`: of an exchange whose candles are told in
+      contracts, or that counts requests by market; None of others.
     """
 
     exchange: Exchange
@@ -100,14 +97,18 @@ class FacadeVenue:
     error: Callable[[int, str], tuple[int, bytes]]
     signing: frozenset[str]
     key_headers: tuple[str, ...]
+    asked: Mapping[str, Callable[[Query], Asked | None]]
     candles: CandleForm
-    interest: HistoryForm[InterestQuestion]
-    funding: HistoryForm[FundingQuestion]
+    interest: HistoryTeller
+    funding: HistoryTeller
     time: TimeForm
     closing: Callable[[int], bytes]
     unclosed: Callable[[bytes], bytes | None]
     read_rows: Mapping[Endpoint, RowReader]
     limit_headers: LimitHeaders
+    symbol: str = "symbol"
+    our_symbol: Callable[[str], str | None] = str
+    read_contracts: ContractReader | None = None
 
 
 def table(paths: tuple[PublicPath, ...]) -> Mapping[str, PublicPath]:
@@ -132,9 +133,9 @@ def by_limit(steps: tuple[tuple[float, int], ...], usual: int) -> Callable[[Quer
     return weight
 
 
-def of_one_or_all(one: int, all_: int) -> Callable[[Query], int]:
-    """Weights of lists that a parameter `symbol` cuts to one entry."""
-    return lambda query: one if query.get("symbol") else all_
+def of_one_or_all(one: int, all_: int, symbol: str = "symbol") -> Callable[[Query], int]:
+    """Weights of lists that the parameter `symbol` cuts to one entry."""
+    return lambda query: one if query.get(symbol) else all_
 
 
 def always(weight: int) -> Callable[[Query], int]:

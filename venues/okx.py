@@ -27,6 +27,7 @@ from venues.entries import (
 from venues.errors import BadRequest, RateLimited, Restricted, SourceDown, SymbolGone
 from venues.numbers import Loose, float_or_none, funding_interval, int_or_0
 from venues.odd_candles import OddCandles
+from venues.okx_limits import LIMITS
 from venues.plain_candles import MatrixForm, plain_candles
 from venues.reading import (
     LONGEST_CODE,
@@ -45,7 +46,7 @@ from venues.reading import (
     timed_values,
     turnover,
 )
-from venues.venue import Endpoint, EndpointTable, Kind, Limit, Order, Venue
+from venues.venue import Endpoint, EndpointTable, Kind, Order, Venue
 
 # --- endpoints and limits ------------------------------------------------------------------------
 
@@ -125,18 +126,6 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
     Endpoint.INSTRUMENTS: EndpointTable("/api/v5/public/instruments", "instruments", fixed=_SWAPS),
     Endpoint.TICKERS: EndpointTable("/api/v5/market/tickers", "tickers", fixed=_SWAPS),
     Endpoint.OTHER: None,
-}
-
-# Each endpoint has its own, without weights.
-_LIMITS: Final = {
-    "time": Limit(10, 2),
-    "instruments": Limit(20, 2),
-    "candles": Limit(40, 2),
-    "history_candles": Limit(20, 2),
-    "open_interest": Limit(10, 2, by_market=True),
-    "funding_now": Limit(10, 2, by_market=True),
-    "funding": Limit(10, 2, by_market=True),
-    "tickers": Limit(20, 2),
 }
 
 # --- errors --------------------------------------------------------------------------------------
@@ -475,7 +464,7 @@ VENUE: Final = Venue(
     cheapest_candles=99,  # every request weighs the same; fewer candles keep answers small
     schedule={Endpoint.FUNDING_INFO: _read_schedule},
     default_funding_hours=None,
-    limits=_LIMITS,
+    limits=LIMITS,
     statuses=_STATUSES,
     codes=_CODES,
     success_prefix=b'{"code":"0",',

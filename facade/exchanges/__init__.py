@@ -5,7 +5,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Final
 
-from facade.venue import FacadeVenue, no_market
+from facade.venue import FacadeVenue
 from market.markets import Exchange
 from venues import VENUES
 
@@ -26,12 +26,17 @@ def _facade(exchange: Exchange) -> FacadeVenue:
         raise TypeError(
             f"facade/exchanges/{exchange}.py: {exchange} has no limit {', '.join(unknown)}"
         )
-    for each in facade.paths.values():
-        if limits[each.counter].by_market and each.market is no_market:
-            raise TypeError(
-                f"facade/exchanges/{exchange}.py: {each.path} must tell the market of a query, by "
-                f"which {exchange} counts {each.counter}"
-            )
+    if facade.read_contracts is None and any(each.by_market for each in limits.values()):
+        raise TypeError(
+            f"facade/exchanges/{exchange}.py: {exchange} counts requests by market:"
+            " read_contracts must tell its markets"
+        )
+    read = {path for path, each in facade.paths.items() if each.answerer not in (None, "time")}
+    if read != set(facade.asked):
+        raise TypeError(
+            f"facade/exchanges/{exchange}.py: `asked` must have the paths of candles and histories,"
+            f" {', '.join(sorted(read))}"
+        )
     return facade
 
 

@@ -5,6 +5,7 @@ Source: the exchange's public API documentation as of autumn 2026, and logs that
 
 import re
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from math import inf
 from typing import Final
 
@@ -18,7 +19,6 @@ from facade.told_rows import ToldRow
 from facade.venue import (
     CandleForm,
     FacadeVenue,
-    HistoryForm,
     PublicPath,
     Query,
     TimeForm,
@@ -225,7 +225,9 @@ _OF_A_CANDLE: Final = (
 )
 
 
-def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion) -> bytes:
+def _told_candles(
+    rows: MarketRows, lines: range, question: CandleQuestion, contract: Decimal
+) -> bytes:
     """[[1786816800000,"63043.40","63083.00","63011.60","63026.30","1116.068",1786820399999,
     "70342488.01700",16911,"460.737","29038581.72240","0"],...]; its last field means nothing."""
     places = [rows.columns.index(name) for name in _OF_A_CANDLE]
@@ -353,9 +355,14 @@ FACADE: Final = FacadeVenue(
     error=_error,
     signing=frozenset(("signature", "timestamp", "recvwindow", "listenkey", "apikey")),
     key_headers=("x-mbx-apikey",),
-    candles=CandleForm(_OF_A_CANDLE, clear(_asked_candles), _told_candles, _newest_candle),
-    interest=HistoryForm(clear(_asked_interest), _list),
-    funding=HistoryForm(clear(_asked_funding), _list),
+    asked={
+        "/fapi/v1/klines": clear(_asked_candles),
+        "/futures/data/openInterestHist": clear(_asked_interest),
+        "/fapi/v1/fundingRate": clear(_asked_funding),
+    },
+    candles=CandleForm(_OF_A_CANDLE, _told_candles, _newest_candle),
+    interest=_list,
+    funding=_list,
     time=TimeForm(lambda now_ms: b'{"serverTime":%d}' % now_ms, _read_time),
     closing=lambda _: b"",
     unclosed=lambda body: body if body.startswith(b"[") else None,

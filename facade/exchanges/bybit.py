@@ -5,6 +5,7 @@ Source: the exchange's public API documentation as of autumn 2026, and logs that
 
 import re
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -18,7 +19,6 @@ from facade.venue import (
     Answerer,
     CandleForm,
     FacadeVenue,
-    HistoryForm,
     PublicPath,
     Query,
     TimeForm,
@@ -107,7 +107,9 @@ def _asked_candles(query: Query) -> CandleQuestion | None:
     return CandleQuestion(query.get("symbol", ""), step_ms, limit, keeps, first_ms, last_ms)
 
 
-def _told_candles(rows: MarketRows, lines: range, question: CandleQuestion) -> bytes:
+def _told_candles(
+    rows: MarketRows, lines: range, question: CandleQuestion, contract: Decimal
+) -> bytes:
     """{"retCode":0,"retMsg":"OK","result":{"category":"linear","symbol":"BTCUSDT","list":
     [["1786820400000","63026.30","63083.00","63011.60","63026.30","1116.068","70342488.01"],...]},
     "retExtInfo":{},"time":1786820400123}, newest first."""
@@ -284,9 +286,14 @@ FACADE: Final = FacadeVenue(
     error=_error,
     signing=frozenset(("sign", "signature", "timestamp", "recvwindow", "apikey")),
     key_headers=("x-bapi-",),
-    candles=CandleForm(_OF_A_CANDLE, clear(_asked_candles), _told_candles, _newest_candle),
-    interest=HistoryForm(clear(_asked_interest), _told_interest),
-    funding=HistoryForm(clear(_asked_funding), _told_funding),
+    asked={
+        "/v5/market/kline": clear(_asked_candles),
+        "/v5/market/open-interest": clear(_asked_interest),
+        "/v5/market/funding/history": clear(_asked_funding),
+    },
+    candles=CandleForm(_OF_A_CANDLE, _told_candles, _newest_candle),
+    interest=_told_interest,
+    funding=_told_funding,
     time=TimeForm(_told_time, _read_time),
     closing=_closing,
     unclosed=_unclosed,

@@ -12,21 +12,22 @@ import pytest
 from budgets.shared_budgets import SharedBudgets
 from market.markets import Exchange
 from tests.fixtures.api import ServedApi, StartApi, get
-from tests.fixtures.proxies import serving
 from tests.fixtures.signals import until
-from tests.fixtures.simulator import Simulator, StartSimulator
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from timing.clock import SystemClock
 from venues import VENUES
 
 KLINES = "/fapi/v1/klines?interval=1h&limit=3&symbol=BTCUSDT"
 DEPTH = "/fapi/v1/depth?limit=5&symbol=BTCUSDT"
 LISTS = ("/fapi/v1/exchangeInfo", "/v5/market/instruments-info?category=linear&limit=1000")
-BOTH = ("binance", "bybit")
+ALL = tuple(map(str, Exchange))
+OKX_BARS = "/api/v5/market/candles?bar=1H&instId=BTC-USDT-SWAP&limit=3"
 
 
 def settings_of(simulator: Simulator, redis_url: str, **others: Any) -> dict[str, Any]:
-    base = {f"{each}_base_url": simulator.base_url for each in BOTH}
-    return {"redis_url": redis_url, "facade": "on", **base, **others}
+    base = {f"{each}_base_url": simulator.base_url for each in ALL}
+    exchanges = ",".join(ALL)
+    return {"redis_url": redis_url, "facade": "on", "exchanges": exchanges, **base, **others}
 
 
 def asked(simulator: Simulator) -> int:
@@ -35,7 +36,14 @@ def asked(simulator: Simulator) -> int:
 
 
 def ours(path: str) -> str:
-    return f"/bybit{path}" if path.startswith("/v5/") else f"/binance{path}"
+    exchange = {"v5": "bybit", "api": "okx"}.get(path.split("/")[1], "binance")
+    return f"/{exchange}{path}"
+
+
+@pytest.fixture
+def simulator(start_simulator: StartSimulator) -> Simulator:
+    """Of all exchanges, the clock frozen."""
+    return start_simulator(binance=20, bybit=20, okx=20, now=NOW_MS, frozen=True)
 
 
 @pytest.fixture
@@ -59,6 +67,14 @@ async def api(start_api: StartApi, redis_url: str, simulator: Simulator) -> Serv
         *("/fapi/v1/premiumIndex", "/fapi/v2/ticker/price?symbol=BTCUSDT", *LISTS),
         *("/v5/market/kline?category=linear&interval=60&symbol=BTCUSDT", "/v5/market/kline"),
         *("/v5/market/tickers?category=linear", "/v5/market/funding/history?category=linear"),
+        *(OKX_BARS, "/api/v5/market/candles?bar=1D&instId=BTC-USDT-SWAP"),
+        *("/api/v5/market/candles?bar=2h&instId=BTC-USDT-SWAP", "/api/v5/market/candles"),
+        *("/api/v5/market/candles?bar=1H&instId=NONE-USDT-SWAP", "/api/v5/market/tickers"),
+        *("/api/v5/public/instruments?instType=SWAP", "/api/v5/public/funding-rate?instId=ANY"),
+        *("/api/v5/public/mark-price?instType=SWAP", "/api/v5/public/open-interest?instType=SWAP"),
+        "/api/v5/market/books?instId=BTC-USDT-SWAP&sz=5",
+        "/api/v5/public/funding-rate-history?instId=BTC-USDT-SWAP",
+        "/api/v5/rubik/stat/contracts/open-interest-history?instId=BTC-USDT-SWAP&period=1D",
     ],
 )
 async def test_an_answer_is_passed_on_as_it_is_with_its_status(
@@ -133,12 +149,13 @@ KEYS: Mapping[str, str] = {
 }
 
 
-@pytest.mark.parametrize("exchange", BOTH)
+@pytest.mark.parametrize("exchange", ALL)
 async def test_keys_are_refused_go_no_further_and_are_not_logged(
     api: ServedApi, simulator: Simulator, exchange: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    path = {"binance": KLINES, "bybit": "/v5/market/kline?symbol=BTCUSDT&interval=1"}[exchange]
+    bybit = "/v5/market/kline?symbol=BTCUSDT&interval=1"
+    path = {"binance": KLINES, "bybit": bybit, "okx": OKX_BARS}[exchange]
     before = asked(simulator)
     answers = [await get(api, f"/{exchange}{path}", **{name: key}) for name, key in KEYS.items()]
     for query in ("signature=s3cret", "apiKey=s3cret", "timestamp=1&signature=s3cret"):
@@ -147,7 +164,7 @@ async def test_keys_are_refused_go_no_further_and_are_not_logged(
     for status, _, body in answers:
         assert status == 403
         told = orjson.loads(body)
-        assert (told.get("code") or told.get("retCode")) in (-2015, 10005)
+        assert (told.get("code") or told.get("retCode")) in (-2015, 10005, "50111")
         assert "send signed requests to the exchange itself" in body.decode()
         assert b"s3cret" not in body
     assert asked(simulator) == before
@@ -224,27 +241,6 @@ async def test_it_is_off_by_default_and_answers_only_for_exchanges_that_are_coll
         assert (status, orjson.loads(body)) == (404, {"detail": "Not Found"})
 
 
-async def test_a_header_of_a_caller_goes_no_further(start_api: StartApi, redis_url: str) -> None:
-    heads: list[bytes] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heads.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nVia: x\r\nContent-Length: 2\r\n\r\n[]")
-        await writer.drain()
-
-    async with serving(answer) as port:
-        base = {"binance_base_url": f"http://127.0.0.1:{port}"}
-        api = await start_api(redis_url=redis_url, facade="on", exchanges="binance", **base)
-        own = {"X-Own": "mine", "Referer": "http://mine", "X-Forwarded-For": "9.9.9.9"}
-        status, headers, body = await get(api, ours(KLINES), **own, User_Agent="mine/1")
-        assert (status, body) == (200, b"[]")
-        assert not {"set-cookie", "via"} & headers.keys()
-    (head,) = heads
-    assert head.startswith(f"GET {KLINES} HTTP/1.1\r\n".encode())
-    assert b"mine" not in head
-    assert b"9.9.9.9" not in head
-
-
 async def test_a_host_whose_clock_is_behind_tells_no_candle_of_before_a_close(
     api: ServedApi, simulator: Simulator
 ) -> None:
@@ -259,25 +255,6 @@ async def test_a_host_whose_clock_is_behind_tells_no_candle_of_before_a_close(
     await get(api, ours(DEPTH))
     _, _, after = await get(api, ours(path))
     assert orjson.loads(after)[0][0] == close_ms
-
-
-async def test_a_page_before_the_exchange_is_told_without_our_address(
-    start_api: StartApi, redis_url: str
-) -> None:
-    page = b"<html>denied: 203.0.113.9, 2001:db8::7</html>"
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        length = b"Content-Length: %d" % len(page)
-        head = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\n" + length
-        writer.write(head + b"\r\n\r\n" + page)
-        await writer.drain()
-
-    async with serving(answer) as port:
-        base = {"binance_base_url": f"http://127.0.0.1:{port}"}
-        api = await start_api(redis_url=redis_url, facade="on", exchanges="binance", **base)
-        status, _, body = await get(api, ours(DEPTH))
-    assert (status, body) == (403, b"<html>denied: (address), (address)</html>")
 
 
 # Limits.
@@ -302,6 +279,9 @@ async def test_the_limits_of_all_behind_the_address_are_told(
     assert 590 <= int(headers["x-bapi-limit-status"]) <= 600
     _, headers, _ = await get(api, "/binance/fapi/v1/fundingRate")
     assert "x-mbx-used-weight-1m" not in headers
+    status, headers, _ = await get(api, "/okx/api/v5/public/time")  # which tells of none
+    assert status == 200
+    assert not any("limit" in name for name in headers)
 
 
 async def test_collection_comes_first(api: ServedApi, simulator: Simulator) -> None:
@@ -327,7 +307,12 @@ async def test_collection_comes_first(api: ServedApi, simulator: Simulator) -> N
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "code"), [(KLINES, 418, -1003), ("/v5/market/time", 403, 10018)]
+    ("path", "status", "code"),
+    [
+        (KLINES, 418, -1003),
+        ("/v5/market/time", 403, 10018),
+        ("/api/v5/public/time", 429, "50011"),  # it has no ban
+    ],
 )
 async def test_in_a_ban_the_exchange_is_not_asked(
     api: ServedApi, simulator: Simulator, path: str, status: int, code: int
@@ -355,29 +340,6 @@ async def test_a_ban_that_comes_is_told_without_our_address_and_ends_the_asking(
     assert simulator.stats()["requests"]["binance"] == {"klines": {"418": 1}}
 
 
-async def test_a_short_ban_is_told_to_others_as_to_the_first(
-    start_api: StartApi, redis_url: str
-) -> None:
-    """The exchange says with its status alone that it is one."""
-    asked_for: list[bytes] = []
-    body = b'{"code":-1003,"msg":"Too much."}'
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked_for.append(await reader.readuntil(b"\r\n\r\n"))
-        head = b"HTTP/1.1 418 I'm a teapot\r\nRetry-After: 30\r\nContent-Length: %d" % len(body)
-        writer.write(head + b"\r\n\r\n" + body)
-        await writer.drain()
-
-    async with serving(answer) as port:
-        base = {"binance_base_url": f"http://127.0.0.1:{port}"}
-        api = await start_api(redis_url=redis_url, facade="on", exchanges="binance", **base)
-        for path in (KLINES, DEPTH, DEPTH):
-            status, headers, told = await get(api, ours(path))
-            assert (status, orjson.loads(told)["code"]) == (418, -1003)
-            assert 1 <= int(headers["retry-after"]) <= 30
-    assert len(asked_for) == 1
-
-
 async def test_a_short_ban_of_another_process_is_known_by_its_words(
     start_api: StartApi, redis_url: str, simulator: Simulator
 ) -> None:
@@ -387,6 +349,16 @@ async def test_a_short_ban_of_another_process_is_known_by_its_words(
     for api in (one, other):
         assert (await get(api, ours(KLINES)))[0] == 418
     assert simulator.stats()["requests"]["binance"] == {"klines": {"418": 1}}
+
+
+@pytest.mark.parametrize("status", [429, 200])
+async def test_okxs_limit_is_told_as_a_limit_whatever_its_status(
+    api: ServedApi, simulator: Simulator, status: int
+) -> None:
+    simulator.post("/sim/faults", {"kind": "okx_code", "code": 50011, "status": status})
+    found, headers, body = await get(api, ours(OKX_BARS))
+    assert (found, orjson.loads(body)["code"], orjson.loads(body)["data"]) == (429, "50011", [])
+    assert 1 <= int(headers["retry-after"]) <= 2
 
 
 async def test_a_pause_that_is_no_ban_is_told_as_a_limit(

@@ -8,9 +8,8 @@ from api.documents.document_cache import DocumentCache
 from api.facade_cache import FacadeDocuments
 from market.markets import Exchange
 from market.timeframes import HOUR_MS
-from tests.facade.test_cache_answers import (
-    BINANCE,
-    BYBIT,
+from tests.facade.bots import (
+    EXCHANGES,
     KLINES,
     PATHS,
     Bots,
@@ -31,7 +30,7 @@ CLOSE_MS = 4 * HOUR_MS - NOW_MS % (4 * HOUR_MS)
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=4, bybit=4, now=NOW_MS, frozen=True, no_limits=True)
+    return start_simulator(binance=4, bybit=4, okx=4, now=NOW_MS, frozen=True, no_limits=True)
 
 
 def at_once(asking: Bots, asked: Asked) -> bytes | None:
@@ -59,7 +58,7 @@ async def test_right_after_a_close_nothing_is_told_of_a_version_of_before(
     """Nobody looks for a newer version, for however long."""
     async with bots(open_runner, exchanges, monotonic_s=lambda: 0.0) as asking:
         await asking.collect("discovery", "collect:all")
-        symbols = {each: symbols_of(exchanges, each) for each in (BINANCE, BYBIT)}
+        symbols = {each: symbols_of(exchanges, each) for each in EXCHANGES}
         newest = [each for each in usual(symbols) if each[1] in KLINES.values()]
         ends = str(NOW_MS - 9 * HOUR_MS)
         past = [

@@ -1,218 +1,44 @@
 """Random questions to the cache: its answer is the exchange's own at that instant, or none."""
 
 import random
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import Any, Final
 
-import orjson
 import pytest
 
-from api.documents.document_cache import DocumentCache
-from api.facade_cache import FacadeDocuments
-from facade.cache_answers import CacheAnswers
 from facade.exchange_times import ExchangeTimes
-from facade.exchanges import FACADES
-from facade.hearing import Hearing
-from facade.kept_rows import KeptRows
-from facade.question import Question, question_of
 from market.markets import Exchange
-from tests.fixtures.jobs import JobRunner, OpenRunner
+from tests.facade.bots import (
+    BINANCE,
+    BYBIT,
+    EXCHANGES,
+    FUNDING,
+    HOUR_MS,
+    INTEREST,
+    KLINES,
+    MINUTE_MS,
+    OKX,
+    PATHS,
+    PERIODS,
+    TIMES,
+    Bots,
+    about,
+    asked_of,
+    bots,
+    numbers,
+    questions,
+    shares,
+    symbols_of,
+    unknown,
+    usual,
+)
+from tests.fixtures.jobs import OpenRunner
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
-
-BINANCE, BYBIT = Exchange("binance"), Exchange("bybit")
-MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
-CANDLES: Final = 120
-KLINES: Final = {BINANCE: "/fapi/v1/klines", BYBIT: "/v5/market/kline"}
-INTEREST: Final = {BINANCE: "/futures/data/openInterestHist", BYBIT: "/v5/market/open-interest"}
-FUNDING: Final = {BINANCE: "/fapi/v1/fundingRate", BYBIT: "/v5/market/funding/history"}
-PATHS: Final = {
-    KLINES[BINANCE]: ("interval", "startTime", "endTime"),
-    KLINES[BYBIT]: ("interval", "start", "end"),
-    INTEREST[BINANCE]: ("period", "startTime", "endTime"),
-    INTEREST[BYBIT]: ("intervalTime", "startTime", "endTime"),
-    FUNDING[BINANCE]: ("", "startTime", "endTime"),
-    FUNDING[BYBIT]: ("", "startTime", "endTime"),
-}
-PERIODS: Final = {
-    KLINES[BINANCE]: ("1m", "5m", "15m", "1h", "4h", "8h", "1d", "9h", ""),
-    KLINES[BYBIT]: ("1", "5", "15", "60", "240", "480", "D", "5m", ""),
-    INTEREST[BINANCE]: ("5m", "15m", "1h", "4h", "1d", "8h"),
-    INTEREST[BYBIT]: ("5min", "15min", "1h", "4h", "1d", "8h"),
-    FUNDING[BINANCE]: ("",),
-    FUNDING[BYBIT]: ("",),
-}
-LIMITS: Final = (None, None, 1, 2, 30, 50, 100, CANDLES - 1, CANDLES, CANDLES + 1, 200, 500, 1501)
-
-
-class Bots:
-    """Asks the cache and the exchange the same."""
-
-    def __init__(self, runner: JobRunner, answers: CacheAnswers, hearing: Hearing) -> None:
-        self.runner = runner
-        self.exchanges = runner.exchanges
-        self.answers = answers
-        self.hearing = hearing
-        self.now_ms = NOW_MS
-        self.counted: Counter[str] = Counter()
-        # The machine lives by the exchanges' time.
-        runner.context.last_as_of.elapsed_s = lambda: (self.now_ms - NOW_MS) / 1000
-
-    async def collect(self, *jobs: str) -> None:
-        for job in jobs:
-            await self.runner.complete(job)
-        await self.hearing.flush()
-
-    def pass_time(self, pass_ms: int) -> None:
-        self.exchanges.post("/sim/clock", {"advance_ms": pass_ms})
-        self.now_ms += pass_ms
-
-    def told(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
-        status, _, body = self.exchanges.full("GET", path, query=query)
-        return status, body
-
-    async def ours(self, exchange: Exchange, path: str, query: Mapping[str, str]) -> bytes | None:
-        question = asked_of(exchange, path, query)
-        time = self.answers.time(exchange)._replace(now_ms=self.now_ms)
-        found = await self.answers.answer(question, time)
-        return None if found is None else found.body
-
-    async def ask(self, exchange: Exchange, path: str, query: Mapping[str, str]) -> bool:
-        """Whether the cache answers; if so, it is what the exchange answers."""
-        ours = await self.ours(exchange, path, query)
-        self.counted[f"{path} {'pass' if ours is None else 'hit'}"] += 1
-        if ours is None:
-            return False
-        status, theirs = self.told(path, query)
-        assert (status, numbers(theirs)) == (200, numbers(ours)), (path, query)
-        return True
-
-
-def asked_of(exchange: Exchange, path: str, query: Mapping[str, str]) -> Question:
-    facade = FACADES[exchange]
-    return question_of(facade, facade.paths[path], query)
-
-
-def numbers(body: bytes) -> Any:
-    """An answer with all its numbers as decimals."""
-    return _numbers(orjson.loads(body))
-
-
-def _numbers(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _numbers(each) for name, each in value.items()}
-        case list():
-            return [_numbers(each) for each in value]
-        case str() | int():
-            try:
-                return Decimal(value)
-            except InvalidOperation:
-                return value
-        case _:
-            assert not isinstance(value, float)
-            return value
-
-
-@asynccontextmanager
-async def bots(
-    open_runner: OpenRunner,
-    exchanges: Simulator,
-    *,
-    times: ExchangeTimes | None = None,
-    monotonic_s: Callable[[], float] = time.monotonic,
-) -> AsyncIterator[Bots]:
-    settings = {
-        "history_candles": CANDLES,
-        "funding_history": 60,
-        "timeframes": "5m,15m,1h,4h,8h",
-    }
-    async with open_runner(exchanges, facade="on", **settings) as runner:
-        context = runner.context
-        kept = KeptRows(context.store)
-        hearing = Hearing(kept)
-        context.client.heard = hearing.note
-        cache = DocumentCache(context.cache, monotonic_s=monotonic_s)
-        documents = FacadeDocuments(cache)
-        answers = CacheAnswers(documents, kept, hearing, forming_s=60, times=times)
-        try:
-            yield Bots(runner, answers, hearing)
-        finally:
-            await answers.aclose()
-            await cache.aclose()
-
-
-def symbols_of(exchanges: Simulator, exchange: Exchange) -> list[str]:
-    markets = exchanges.get("/sim/markets")["markets"]
-    chosen = [each for each in markets if each["exchange"] == exchange and each["collected"]]
-    return [each["symbol"] for each in chosen]
-
-
-def questions(
-    chance: random.Random, symbols: Mapping[Exchange, list[str]], now_ms: int
-) -> Iterator[tuple[Exchange, str, dict[str, str]]]:
-    while True:
-        kind = chance.choice((KLINES, KLINES, INTEREST, FUNDING))
-        exchange = chance.choice((BINANCE, BYBIT))
-        path = kind[exchange]
-        period, first, last = PATHS[path]
-        query = {"symbol": chance.choice([*symbols[exchange], "NONEUSDT"])}
-        if exchange is BYBIT:
-            query["category"] = "linear"
-        if period:
-            query[period] = chance.choice(PERIODS[path])
-        limit = chance.choice(LIMITS)
-        if limit is not None:
-            query["limit"] = str(limit)
-        step_ms = chance.choice((5 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS, DAY_MS))
-        bounds = sorted(now_ms - int(chance.triangular(-2, 130, 3) * step_ms) for _ in range(2))
-        for name, bound in zip((first, last), bounds, strict=True):
-            if chance.random() < 0.4:
-                aligned_ms = bound - bound % step_ms
-                query[name] = str(aligned_ms if chance.random() < 0.5 else bound)
-        yield exchange, path, query
 
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=5, bybit=5, now=NOW_MS, frozen=True, no_limits=True)
-
-
-USUAL_PERIODS: Final = {
-    KLINES[BINANCE]: ("5m", "15m", "1h", "4h"),
-    KLINES[BYBIT]: ("5", "15", "60", "240"),
-    INTEREST[BINANCE]: ("5m", "1h"),
-    FUNDING[BINANCE]: ("",),
-    FUNDING[BYBIT]: ("",),
-}
-
-
-def usual(symbols: Mapping[Exchange, list[str]]) -> Iterator[tuple[Exchange, str, dict[str, str]]]:
-    """What bots ask after each close: the newest rows."""
-    for exchange, path in (
-        *((each, KLINES[each]) for each in (BINANCE, BYBIT)),
-        (BINANCE, INTEREST[BINANCE]),
-        *((each, FUNDING[each]) for each in (BINANCE, BYBIT)),
-    ):
-        limits = (40,) if path in FUNDING.values() else (30, 100, CANDLES)
-        for symbol in symbols[exchange]:
-            for period in USUAL_PERIODS[path]:
-                for limit in limits:
-                    query = {"symbol": symbol, "limit": str(limit)}
-                    query |= {"category": "linear"} if exchange is BYBIT else {}
-                    query |= {PATHS[path][0]: period} if period else {}
-                    yield exchange, path, query
-
-
-def shares(counted: Counter[str]) -> dict[str, float]:
-    """The share of answered questions, by path."""
-    paths = {key.split()[0] for key in counted}
-    asked = {path: counted[f"{path} hit"] + counted[f"{path} pass"] for path in paths}
-    return {path: counted[f"{path} hit"] / asked[path] for path in paths}
+    return start_simulator(binance=5, bybit=5, okx=5, now=NOW_MS, frozen=True, no_limits=True)
 
 
 async def test_answers_are_the_exchanges_own(open_runner: OpenRunner, exchanges: Simulator) -> None:
@@ -225,14 +51,14 @@ async def test_answers_are_the_exchanges_own_for_all_kinds_of_markets(
     open_runner: OpenRunner, start_simulator: StartSimulator
 ) -> None:
     """Young ones, quiet ones, with holes, without some snapshots, and with extra charges."""
-    many = start_simulator(binance=30, bybit=30, now=NOW_MS, frozen=True, no_limits=True)
+    many = start_simulator(binance=30, bybit=30, okx=30, now=NOW_MS, frozen=True, no_limits=True)
     async with bots(open_runner, many) as asking:
         await asked_over_time(asking, 5_000)
 
 
 async def asked_over_time(asking: Bots, count: int) -> None:
     await asking.collect("discovery", "funding", "collect:all", "fill")
-    symbols = {each: symbols_of(asking.exchanges, each) for each in (BINANCE, BYBIT)}
+    symbols = {each: symbols_of(asking.exchanges, each) for each in EXCHANGES}
     chance = random.Random(16)  # noqa: S311
     close_ms = 4 * HOUR_MS - NOW_MS % (4 * HOUR_MS)
     # At the instant of a collection, right after a close, and when snapshots are out; then after a
@@ -253,7 +79,7 @@ async def asked_over_time(asking: Bots, count: int) -> None:
         found = shares(asking.counted)
         # Others have more digits than a number of JSON tells, holes, or began lately.
         assert all(found[path] >= candles for path in KLINES.values()), found
-        assert found[INTEREST[BINANCE]] >= interest, found
+        assert all(found[INTEREST[each]] >= interest for each in (BINANCE, OKX)), found
         assert all(found[path] >= funding for path in FUNDING.values()), found
 
 
@@ -265,6 +91,9 @@ LEARNED: Final = [
     (BYBIT, INTEREST[BYBIT], {"intervalTime": "1h", "category": "linear", "limit": "30"}),
     (BINANCE, FUNDING[BINANCE], {"limit": "200"}),
     (BYBIT, FUNDING[BYBIT], {"category": "linear"}),
+    (OKX, KLINES[OKX], {"bar": "1m", "limit": "50"}),
+    (OKX, INTEREST[OKX], {"period": "1H", "limit": "30"}),
+    (OKX, FUNDING[OKX], {"limit": "200"}),
 ]
 
 
@@ -277,7 +106,7 @@ async def test_what_passed_once_is_answered_while_it_lasts(
     query: dict[str, str],
 ) -> None:
     """Nothing was collected: all there is, is what others were told."""
-    query = query | {"symbol": "BTCUSDT"}
+    query = query | about(exchange, "BTC-USDT-SWAP" if exchange is OKX else "BTCUSDT")
     async with bots(open_runner, exchanges) as asking:
         assert not await asking.ask(exchange, path, query)
         _, body = asking.told(path, query)
@@ -301,7 +130,9 @@ async def test_what_passed_once_is_answered_while_it_lasts(
 
 def rows_of(body: bytes) -> Any:
     told = numbers(body)
-    return told["result"]["list"] if isinstance(told, dict) else told
+    if isinstance(told, dict):
+        return told["data"] if "data" in told else told["result"]["list"]
+    return told
 
 
 async def test_rows_that_passed_answer_other_questions(
@@ -324,11 +155,11 @@ async def test_rows_that_passed_answer_other_questions(
         assert not await asking.ask(BINANCE, path, query | between | {"limit": "10"})
 
 
-@pytest.mark.parametrize("exchange", [BINANCE, BYBIT])
+@pytest.mark.parametrize("exchange", EXCHANGES)
 async def test_errors_of_exchanges_teach_nothing(
     open_runner: OpenRunner, exchanges: Simulator, exchange: Exchange
 ) -> None:
-    query = {"symbol": "NONEUSDT", "category": "linear", "limit": "10"}
+    query = about(exchange, unknown(exchange)) | {"limit": "10"}
     async with bots(open_runner, exchanges) as asking:
         for paths in (KLINES, INTEREST, FUNDING):
             path = paths[exchange]
@@ -355,32 +186,37 @@ async def test_a_market_that_is_carried_over_is_left_to_the_exchange(
         assert await asking.ask(BINANCE, KLINES[BINANCE], closed | {"symbol": "SOLUSDT"})
 
 
-@pytest.mark.parametrize("exchange", [BINANCE, BYBIT])
+@pytest.mark.parametrize("exchange", EXCHANGES)
 async def test_kept_rows_of_a_delisted_contract_are_left_to_the_exchange(
     open_runner: OpenRunner, exchanges: Simulator, exchange: Exchange
 ) -> None:
     async with bots(open_runner, exchanges) as asking:
         await asking.collect("discovery", "funding", "collect:all", "fill")
         symbol, other = (
-            each for each in symbols_of(exchanges, exchange) if each in ("BTCUSDT", "ETHUSDT")
+            each
+            for each in symbols_of(exchanges, exchange)
+            if each[:4] in ("BTCU", "ETHU", "BTC-", "ETH-")
         )
         between = (asking.now_ms - 10 * HOUR_MS, asking.now_ms - HOUR_MS)
         asked = []
-        for path, period in ((INTEREST[exchange], "1h"), (FUNDING[exchange], "")):
-            query = {"category": "linear"} if exchange is BYBIT else {}
-            query |= dict(zip(PATHS[path][1:], map(str, between), strict=True))
+        hour = "1H" if exchange is OKX else "1h"
+        for path, period in ((INTEREST[exchange], hour), (FUNDING[exchange], "")):
+            names = PATHS[path][1:]
+            query = dict(zip(names, map(str, between), strict=True))
+            if path == FUNDING[OKX]:  # between two bounds its limit is not known
+                query = {names[1]: query[names[1]], "limit": "5"}
             query |= {PATHS[path][0]: period} if period else {}
             asked.append((path, query))
         for path, query in asked:
-            assert await asking.ask(exchange, path, query | {"symbol": symbol})
+            assert await asking.ask(exchange, path, query | about(exchange, symbol))
         exchanges.post(
             "/sim/faults", {"kind": "delist", "exchange": str(exchange), "symbol": symbol}
         )
         asking.pass_time(HOUR_MS)
         await asking.collect("discovery", "funding")
         for path, query in asked:
-            assert not await asking.ask(exchange, path, query | {"symbol": symbol})
-            assert await asking.ask(exchange, path, query | {"symbol": other})
+            assert not await asking.ask(exchange, path, query | about(exchange, symbol))
+            assert await asking.ask(exchange, path, query | about(exchange, other))
 
 
 class HandSet:
@@ -428,9 +264,7 @@ def test_an_exchanges_time_is_known_to_the_second_by_its_headers_where_it_tells_
     assert times.known(BINANCE) == (5_000_000, 2_000)
 
 
-@pytest.mark.parametrize(
-    ("exchange", "path"), [(BINANCE, "/fapi/v1/time"), (BYBIT, "/v5/market/time")]
-)
+@pytest.mark.parametrize(("exchange", "path"), TIMES.items())
 async def test_the_time_is_told_from_what_passed(
     open_runner: OpenRunner, exchanges: Simulator, exchange: Exchange, path: str
 ) -> None:
@@ -445,7 +279,8 @@ async def test_the_time_is_told_from_what_passed(
             assert told.keys() == numbers(body).keys()
             assert told["result"]["timeSecond"] == told["time"] // 1000
             assert told["result"]["timeNano"] == told["time"] * 1_000_000
-        first_ms = told["serverTime" if exchange is BINANCE else "time"]
+        by_name = told["data"][0] if exchange is OKX else told
+        first_ms = next(by_name[each] for each in ("serverTime", "time", "ts") if each in by_name)
         assert 0 <= first_ms - NOW_MS < 60_000
         assert asking.answers.now_ms(exchange) >= first_ms
 

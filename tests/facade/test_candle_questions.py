@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facade.candle_questions import answered_rows
+from facade.candle_questions import CandleQuestion, answered_rows
 from facade.exchanges import FACADES
 from facade.market_rows import MarketRows, plain
 from facade.venue import FacadeVenue
@@ -20,7 +20,12 @@ WIDE = (
     *("open", "high", "low", "close", "volume", "turnover", "open_interest", "funding_rate"),
     *("trades", "taker_buy_volume", "taker_buy_turnover"),
 )
-BINANCE, BYBIT = FACADES[Exchange("binance")], FACADES[Exchange("bybit")]
+BINANCE, BYBIT, OKX = (FACADES[Exchange(each)] for each in ("binance", "bybit", "okx"))
+PATHS = {
+    BINANCE.exchange: "/fapi/v1/klines",
+    BYBIT.exchange: "/v5/market/kline",
+    OKX.exchange: "/api/v5/market/candles",
+}
 
 
 @dataclass
@@ -79,17 +84,26 @@ def markets(draw: st.DrawFn) -> ToldByExchange:
     return ToldByExchange(candles, now_ms)
 
 
-def told(facade: FacadeVenue, rows: MarketRows, query: dict[str, str], now_ms: int) -> Any:
+def told(
+    facade: FacadeVenue,
+    rows: MarketRows,
+    query: dict[str, str],
+    now_ms: int,
+    *,
+    path: str | None = None,
+    contract: str = "1",
+) -> Any:
     """The answer from the cache, None where it is left to the exchange."""
     form = facade.candles
-    question = form.asked(query)
-    if question is None or question.step_ms != rows.interval_ms:
+    question = facade.asked[path or PATHS[facade.exchange]](query)
+    if not isinstance(question, CandleQuestion) or question.step_ms != rows.interval_ms:
         return None
     columns = [rows.columns.index(name) for name in form.columns]
     found = answered_rows(rows, question, columns, now_ms=now_ms, forming_s=60)
     if found is None:
         return None
-    return orjson.loads(form.told(rows, found.lines, question) + facade.closing(now_ms))
+    body = form.told(rows, found.lines, question, Decimal(contract))
+    return None if body is None else orjson.loads(body + facade.closing(now_ms))
 
 
 @settings(max_examples=300, deadline=None)

@@ -21,16 +21,32 @@ ASKED = (
     "/futures/data/openInterestHist?symbol=SOLUSDT&period=1h&limit=90",
     "/fapi/v1/fundingRate?symbol=BTCUSDT&limit=15",
     "/v5/market/funding/history?category=linear&symbol=ETHUSDT&limit=15",
+    # As ccxt asks.
+    "/api/v5/market/candles?instId=BTC-USDT-SWAP&bar=1H&limit=100",
+    f"/api/v5/market/candles?instId=ETH-USDT-SWAP&bar=4H&limit=50"
+    f"&before={NOW_MS - 90 * 4 * HOUR_MS}&after={NOW_MS - 40 * 4 * HOUR_MS + 1}",
+    f"/api/v5/market/history-candles?instId=SOL-USDT-SWAP&bar=5m&limit=60&after={NOW_MS - HOUR_MS}",
+    "/api/v5/market/candles?instId=BTC-USDT-SWAP&bar=1Dutc&limit=90",
+    "/api/v5/rubik/stat/contracts/open-interest-history?instId=SOL-USDT-SWAP&period=1H&limit=90",
+    "/api/v5/public/funding-rate-history?instId=ETH-USDT-SWAP&limit=15",
 )
+# What looks like one of those, and is not: of days that begin at 16:00 UTC.
+LEFT = ("/api/v5/market/candles?instId=BTC-USDT-SWAP&bar=1D&limit=90",)
 
 
 def ours(path: str) -> str:
-    return f"/bybit{path}" if path.startswith("/v5/") else f"/binance{path}"
+    exchange = {"v5": "bybit", "api": "okx"}.get(path.split("/")[1], "binance")
+    return f"/{exchange}{path}"
+
+
+def settings_of(exchanges: Simulator) -> dict[str, str]:
+    addresses = {f"{each}_base_url": exchanges.base_url for each in Exchange}
+    return {"facade": "on", "exchanges": ",".join(Exchange), **addresses}
 
 
 def rows_of(body: bytes) -> list[Any]:
     told = orjson.loads(body)
-    listed = told["result"]["list"] if isinstance(told, dict) else told
+    listed = told if isinstance(told, list) else told.get("data") or told["result"]["list"]
     return [[_plain(each) for each in _values(row)] for row in listed]
 
 
@@ -58,14 +74,13 @@ def upstream(exchanges: Simulator) -> int:
 async def test_what_was_collected_answers_bots(
     open_runner: OpenRunner, start_api: StartApi, start_simulator: StartSimulator, redis_url: str
 ) -> None:
-    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
-    addresses = {f"{each}_base_url": exchanges.base_url for each in ("binance", "bybit")}
-    api = await start_api(redis_url=redis_url, facade="on", **addresses)
+    exchanges = start_simulator(binance=3, bybit=3, okx=3, now=NOW_MS, frozen=True)
+    api = await start_api(redis_url=redis_url, **settings_of(exchanges))
     # Until an exchange tells its time, the host's counts, which is another one here.
-    for path in ("/fapi/v1/time", "/v5/market/time"):
+    for path in ("/fapi/v1/time", "/v5/market/time", "/api/v5/public/time"):
         assert (await asked(api, path))[0] == "pass"
         assert (await asked(api, path))[0] == "hit"
-    async with open_runner(exchanges, facade="on", history_candles=100) as runner:
+    async with open_runner(exchanges, **settings_of(exchanges), history_candles=100) as runner:
         for job in ("discovery", "funding", "collect:all", "fill"):
             await runner.complete(job)
     # The rows that were heard are kept when the runner has ended, and nobody asks an exchange.
@@ -77,17 +92,18 @@ async def test_what_was_collected_answers_bots(
         _, _, told = exchanges.full("GET", path)
         before = upstream(exchanges)
         assert rows_of(body) == rows_of(told), path
+    for path in LEFT:
+        assert (await asked(api, path))[0] == "pass"
 
 
 async def test_what_passed_through_one_process_is_answered_by_others(
     open_runner: OpenRunner, start_api: StartApi, start_simulator: StartSimulator, redis_url: str
 ) -> None:
-    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
-    async with open_runner(exchanges, facade="on") as runner:
+    exchanges = start_simulator(binance=3, bybit=3, okx=3, now=NOW_MS, frozen=True)
+    async with open_runner(exchanges, **settings_of(exchanges)) as runner:
         for job in ("discovery", "funding"):
             await runner.complete(job)
-    addresses = {f"{each}_base_url": exchanges.base_url for each in ("binance", "bybit")}
-    one, other = [await start_api(redis_url=redis_url, facade="on", **addresses) for _ in range(2)]
+    one, other = [await start_api(redis_url=redis_url, **settings_of(exchanges)) for _ in range(2)]
     for api in (one, other):
         await get(api, "/binance/fapi/v1/time")
     path = "/futures/data/openInterestHist?symbol=BTCUSDT&period=1h&limit="
@@ -111,12 +127,11 @@ async def test_a_process_that_passes_nothing_asks_for_the_exchanges_time(
 ) -> None:
     """The host's clock is days off: candles of the past are answered all the same, then new ones,
     too."""
-    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
-    async with open_runner(exchanges, facade="on", history_candles=100) as runner:
+    exchanges = start_simulator(binance=3, bybit=3, okx=3, now=NOW_MS, frozen=True)
+    async with open_runner(exchanges, **settings_of(exchanges), history_candles=100) as runner:
         for job in ("discovery", "collect:all", "fill"):
             await runner.complete(job)
-    addresses = {f"{each}_base_url": exchanges.base_url for each in ("binance", "bybit")}
-    api = await start_api(redis_url=redis_url, facade="on", **addresses)
+    api = await start_api(redis_url=redis_url, **settings_of(exchanges))
     newest_ms = NOW_MS - NOW_MS % HOUR_MS
     bounds = f"startTime={newest_ms - 50 * HOUR_MS}&endTime={newest_ms - 10 * HOUR_MS}"
     past = f"/fapi/v1/klines?symbol=BTCUSDT&interval=1h&{bounds}"

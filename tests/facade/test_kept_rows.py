@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from facade.exchanges import FACADES
 from facade.hearing import Heard, Hearing, rows_of
+from facade.kept_contracts import KeptContracts
 from facade.kept_rows import KeptRows
 from facade.told_rows import ToldRow
 from market.markets import Exchange
@@ -151,7 +152,7 @@ async def test_answers_that_come_are_kept(
 ) -> None:
     body, times = ANSWERS[exchange, endpoint]
     kept = KeptRows(store)
-    hearing = Hearing(kept)
+    hearing = Hearing(kept, KeptContracts(store))
     hearing.note(Request(exchange, endpoint, "/x", "c", 1, "BTCUSDT"), body)
     hearing.note(Request(exchange, Endpoint.KLINES, "/x", "c", 1, "BTCUSDT"), b"[[1]]")
     for wrong in (b"", b"{}", b"[1]", b"[[]]", b'{"result":{"list":[{}],"category":"linear"}}'):
@@ -194,7 +195,7 @@ class AwayOnce(KeptRows):
 
 async def test_answers_wait_for_the_store(store: HotStore) -> None:
     kept = AwayOnce(store)
-    hearing = Hearing(kept)
+    hearing = Hearing(kept, KeptContracts(store))
     body, times = ANSWERS[BINANCE, INTEREST]
     hearing.hear(Heard(BINANCE, INTEREST, "BTCUSDT", body))
     assert not await hearing.flush()
@@ -208,7 +209,7 @@ async def test_answers_wait_for_the_store(store: HotStore) -> None:
 
 async def test_what_waits_has_a_limit(store: HotStore) -> None:
     kept = AwayOnce(store)
-    hearing = Hearing(kept)
+    hearing = Hearing(kept, KeptContracts(store))
     large = b"[" + b" " * 9_000_000 + b"]"
     body, times = ANSWERS[BINANCE, INTEREST]
     for each in (body, large, large, large, large):

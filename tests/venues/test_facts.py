@@ -273,6 +273,14 @@ def test_limits() -> None:
         "funding_now": (10, 2, None, False),
         "funding": (10, 2, None, False),
         "tickers": (20, 2, None, False),
+        # Of what is passed through alone.
+        **{name: (20, 2, None, False) for name in ("ticker", "index_tickers", "price_limit")},
+        **{name: (20, 2, None, False) for name in ("mark_candles", "index_candles")},
+        **{f"history_{name}_candles": (10, 2, None, False) for name in ("mark", "index")},
+        **{name: (10, 2, None, False) for name in ("open_interest_now", "mark_price")},
+        "books": (40, 2, None, False),
+        "trades": (100, 2, None, False),
+        "ratios": (5, 2, None, False),
     }
 
 
