@@ -21,6 +21,7 @@ from stores.hot.beats import beat
 from stores.hot.store import StoreUnavailable
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.documents import AS_OF_MS, document
+from tests.fixtures.overviews import document_of, told
 from tests.fixtures.simulator import StartSimulator
 from timing.backoff import stop_or
 
@@ -53,7 +54,7 @@ VALUES: Final = """
 "query.source" = "candles"
 
 [[operations]]
-include-path-regex = "^/(cache/|coins$|api/history/(holes|backfill)$)"
+include-path-regex = "^/(cache/|market/|coins$|api/history/(holes|backfill)$)"
 checks.positive_data_acceptance.expected-statuses = [
     "2xx", "304", "401", "404", "409", "416", "422", "5xx"
 ]
@@ -103,6 +104,8 @@ async def busy_api(
     funding = encode_funding(book, version=1, as_of_ms=AS_OF_MS, updated_at_ms=1, missing=[])
     for name in DOCUMENTS:
         await api.publish(name, funding if name == "global_fr" else document(), AS_OF_MS)
+    assets = document_of([told("binance", "BTC"), told("bybit", "BTC"), told("bybit", price=9.0)])
+    await api.publish("overview", assets, AS_OF_MS)
     await api.queue.request("collect:4h")
 
     ended = asyncio.Event()
