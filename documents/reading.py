@@ -24,6 +24,7 @@ from market.previous_series import PreviousSeries
 from market.rows import Rows, TimedValues
 
 _NO_NUMBER: Final = b"-1e300"  # stands for null; no row holds such a number
+_KNOWN: Final = frozenset(map(str, Exchange))
 NO_TIME: Final = 2.0**53  # a float does not tell such integers apart
 _funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
 
@@ -35,7 +36,7 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
         raise DocumentError("not a funding document")
     book = {}
     lacks = lacks_by_market(text.missing())
-    for span in text.markets:
+    for span in _of_known_exchanges(text):
         head, market = _head(text, span)
         rows = _decode_settlements(text.rows(span))
         book[market.key] = FundingSeries(
@@ -62,7 +63,9 @@ class StoredSeries(PreviousSeries):
     def __init__(self, text: DocumentText, width: int) -> None:
         self._text = text
         self._width = width  # columns of a row
-        self._spans = {f"{span.exchange}:{span.symbol}": span for span in text.markets}
+        self._spans = {
+            f"{span.exchange}:{span.symbol}": span for span in _of_known_exchanges(text)
+        }
         self._lacks = lacks_by_market(text.missing())
         self._recent: dict[str, MarketSeries] = {}
 
@@ -124,6 +127,12 @@ def decode_series(document: bytes) -> StoredSeries:
     if columns not in (list(COLUMNS), list(WIDE_COLUMNS)):
         raise DocumentError("not a candle document")
     return StoredSeries(text, len(columns))
+
+
+def _of_known_exchanges(text: DocumentText) -> Iterator[MarketSpan]:
+    """All markets but those of exchanges that only a later release knows, which shares the store:
+    they are none of what is collected here."""
+    return (span for span in text.markets if span.exchange in _KNOWN)
 
 
 def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]:
