@@ -82,7 +82,7 @@ function OneMarket({ symbol, timeframe, asOf, exchanges, shown, route }) {
   return html`
     <${AsOf} ...${{ timeframe, asOf }} since=${feed.knownSince} intervalMs=${head.intervalMs} shown=${head} isLoading=${feed.isLoading}
       onChange=${(ms) => route.set({ as_of: ms })} />
-    <${Freshness} feed=${feed} />
+    <${Freshness} feed=${feed} coin=${there.length > 0 ? coinOf(markets[there[0]].base) : null} />
     ${feed.error && html`<${ErrorBox} error=${feed.error} retry=${feed.reload} what=${asOf === null ? "The newest numbers cannot be read; these are from before" : "That time cannot be shown; this is from another one"} />`}
     <div class="exchanges exchanges-${there.length}" aria-busy=${feed.isLoading ? "true" : "false"}>
       ${there.map(
@@ -107,8 +107,8 @@ function OneMarket({ symbol, timeframe, asOf, exchanges, shown, route }) {
   `;
 }
 
-/** When what is shown was collected, in UTC and here. */
-function Freshness({ feed }) {
+/** When what is shown was collected, in UTC and here; and the way to the coin on all exchanges. */
+function Freshness({ feed, coin }) {
   const now = useNow(1);
   const { head, asOf } = feed;
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -122,6 +122,7 @@ function Freshness({ feed }) {
       ${feed.isOlderLoading && " Reading older candles …"}
       ${feed.olderError && ` Older candles cannot be read: ${feed.olderError.detail}.`}
       ${Object.values(feed.revisions).includes(null) && " Corrections cannot be told: the record cannot be read."}
+      ${coin !== null && html` <a href=${href("assets", [coin])}>${coin} over exchanges</a>`}
     </p>
   `;
 }

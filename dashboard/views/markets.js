@@ -10,9 +10,10 @@ import { named } from "./market/exchanges.js";
 import { Live } from "./market/lateness.js";
 import { exactPercent, plain } from "./market/numbers.js";
 import { Value } from "./market/value.js";
+import { coloured } from "./markets/coloured.js";
 import { useTable } from "./markets/feed.js";
 import { HeatMap } from "./markets/heat_map.js";
-import { classNameOf, classOf, MEASURES, signed } from "./markets/scale.js";
+import { MEASURES } from "./markets/scale.js";
 import { filtered, sorted, sourceOf, SPANS } from "./markets/table_of.js";
 import { WindowedTable } from "./markets/window.js";
 
@@ -167,10 +168,4 @@ function columnsOf(source) {
       render: (row) => compact(row.turnover),
     },
   ];
-}
-
-/** A value on the colour of its class; its sign says the same. */
-function coloured(value, { limits, digits }) {
-  if (value === null) return html`<span title="not known">–</span>`;
-  return html`<data value=${plain(value)} class="heat-chip ${classNameOf(classOf(value, limits))}">${signed(value, digits)}</data>`;
 }

@@ -22,13 +22,14 @@ from tests.fixtures.forked import ForkedProgram
 from tests.fixtures.service import OF_TESTS, SHORT_HISTORY, Service, asking
 from tests.fixtures.simulator import Simulator
 
-__all__ = ["API_TOKEN", "CRON_SECRET", "MARKETS", "OpenPage"]
+__all__ = ["API_TOKEN", "CRON_SECRET", "EXCHANGES", "MARKETS", "OpenPage"]
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 HERE: Final = Path(__file__).parent
 MARKETS: Final = 6  # of each exchange
+EXCHANGES: Final = ("binance", "bybit", "okx")
 
 OpenPage = Callable[..., Awaitable[Opened]]
 
@@ -42,8 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def demo_exchanges() -> Iterator[Simulator]:
-    """Both exchanges and the providers, simulated, in real time."""
-    simulator = Simulator({"binance": MARKETS, "bybit": MARKETS, "providers": True})
+    """Three exchanges and the providers, simulated, in real time."""
+    simulator = Simulator({**dict.fromkeys(EXCHANGES, MARKETS), "providers": True})
     try:
         yield simulator
     finally:
@@ -57,7 +58,8 @@ async def demo_service(demo_exchanges: Simulator) -> AsyncIterator[Service]:
     workers = "tests.dashboard.shown_workers"
     streams = demo_exchanges.base_url.replace("http", "ws", 1)
     marks = f"{streams}/market/ws"
-    async with running_demo(demo_exchanges, WORKERS=workers, MARKS_URL=marks) as service:
+    settings = {"EXCHANGES": ",".join(EXCHANGES), "WORKERS": workers, "MARKS_URL": marks}
+    async with running_demo(demo_exchanges, **settings) as service:
         yield service
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from tests.dashboard.conftest import OpenPage
+from tests.dashboard.conftest import EXCHANGES, OpenPage
 from tests.fixtures.browser import PHONE, Opened
 from tests.fixtures.service import Service
 from tests.fixtures.signals import until
@@ -94,6 +94,10 @@ async def test_numbers_are_those_of_the_document(
     for symbol in ("BTCUSDT", cheapest["symbol"]):
         page = await opened(demo_page, f"#/market/{symbol}/4h")
         told = await document(demo_service, f"cache/4h?symbol={symbol}&limit=2")
+        if symbol == "BTCUSDT":
+            assert [market["exchange"] for market in told["markets"]] == [*EXCHANGES]
+            heads = await page.page.locator(".exchange h2").all_inner_texts()
+            assert [head.split()[0] for head in heads] == ["Binance", "Bybit", "OKX"]
         for market in told["markets"]:
             rows = rows_of(told, market["exchange"], symbol)
             shown = await shown_numbers(page, market["exchange"])
@@ -105,7 +109,7 @@ async def test_numbers_are_those_of_the_document(
         assert minutes(told["last_closed_open_time"] + told["interval_ms"]) in said
         here = told["updated_at"] + IN_INDIA_MS
         assert f"({minutes(here)[-5:]} in Asia/" in await page.text(".fresh")
-    # Both exchanges' prices of one market have as many decimals as it is quoted in.
+    # All exchanges' prices of one market have as many decimals as it is quoted in.
     prices = {len(text.partition(".")[2]) for _, text in shown["open"] + shown["close"]}
     assert len(prices) == 1
 

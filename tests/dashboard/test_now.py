@@ -9,7 +9,7 @@ import pytest
 from budgets.shared_budgets import SharedBudgets
 from documents.meta import DocumentCounts
 from market.markets import Exchange
-from tests.dashboard.conftest import API_TOKEN, OpenPage
+from tests.dashboard.conftest import API_TOKEN, EXCHANGES, MARKETS, OpenPage
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.browser import PHONE, Opened
 from tests.fixtures.documents import AS_OF_MS, document
@@ -51,10 +51,10 @@ async def test_its_numbers_are_those_of_the_status(demo_page: OpenPage) -> None:
         if told is None:
             assert (state, markets) == ("Not collected", "–"), name
         else:
-            assert count(markets) == told["markets"] == 12, name
+            assert count(markets) == told["markets"] == MARKETS * len(EXCHANGES), name
             assert "close" in state or name == "global_fr"
             assert (lacks == "nothing") == (told["missing"] + told["stale"] == 0), name
-    for exchange in ("Binance", "Bybit"):
+    for exchange in ("Binance", "Bybit", "OKX"):
         listed = status["exchanges"][exchange.lower()]["list"]
         told_markets = f"{listed['enabled']} of {listed['markets']} collected"
         assert (await facts(page, exchange))["Markets"].startswith(told_markets)

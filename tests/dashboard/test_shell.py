@@ -16,7 +16,7 @@ from tests.fixtures.proxies import relay, serving
 from tests.fixtures.service import Service
 
 NOTICE = Path(__file__).resolve().parents[2] / "dashboard" / "vendor" / "licences" / "NOTICE.txt"
-VIEWS = ("Now", "Market", "Whole market", "Around", "Work")
+VIEWS = ("Now", "Market", "Whole market", "Assets", "Around", "Work")
 FOCUSED = "document.activeElement.innerText"
 
 

@@ -2,10 +2,10 @@
 import { useState } from "preact/hooks";
 import { announce } from "../../lib/announce.js";
 import { send } from "../../lib/api.js";
-import { age, ago, number, plural } from "../../lib/format.js";
+import { age, ago, capital, number, plural } from "../../lib/format.js";
 import { html } from "../../lib/html.js";
 import { Badge, Button, Card, ErrorBox } from "../../lib/ui.js";
-import { titled } from "./words.js";
+import { named } from "../market/exchanges.js";
 
 // What a problem of an exchange makes of its state; the problem itself says the rest.
 const STATES = {
@@ -30,14 +30,14 @@ function Exchange({ name, exchange, problem, hasWorker, now, reload }) {
     setRefused(null);
     try {
       await send("DELETE", `exchanges/${name}/pause`);
-      announce(`${name} is asked again`);
+      announce(`${named(name)} is asked again`);
       reload();
     } catch (error) {
       setRefused(error);
     }
   };
   return html`
-    <${Card} title=${titled(name)} actions=${html`<${State} ...${{ pause, problem, hasWorker }} />`}>
+    <${Card} title=${named(name)} actions=${html`<${State} ...${{ pause, problem, hasWorker }} />`}>
       <${ErrorBox} error=${refused} what="The pause stays" />
       ${pause &&
       html`<div class="box box-warning pause">
@@ -99,11 +99,11 @@ const failing = ({ count, names }) => `${plural(count, "market")}${names.length 
 function Budgets({ budgets, name }) {
   if (budgets === null || Object.keys(budgets).length === 0) return null;
   return html`
-    <ul class="budgets" aria-label="Limits of ${name}">
+    <ul class="budgets" aria-label="Limits of ${named(name)}">
       ${Object.entries(budgets).map(
         ([limit, { quantity, window_s: windowS, used }]) => html`
           <li key=${limit}>
-            <span class="budget-name">${titled(limit.replaceAll("_", " "))}</span>
+            <span class="budget-name">${capital(limit.replaceAll("_", " "))}</span>
             <meter min="0" max=${quantity} low=${quantity * 0.8} high=${quantity * 0.95} optimum="0" value=${used} aria-label="${limit} used" />
             <span class="muted nowrap">${number(used)} of ${number(quantity)} in ${age(windowS)}</span>
           </li>

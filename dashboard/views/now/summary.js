@@ -1,7 +1,8 @@
 // The few numbers that say how the service does.
 import { age, number, plural, utc } from "../../lib/format.js";
 import { html } from "../../lib/html.js";
-import { isKnown, lengthOf, titled } from "./words.js";
+import { named } from "../market/exchanges.js";
+import { isKnown, lengthOf } from "./words.js";
 
 export function Summary({ status, now }) {
   const tiles = [lastClose(status, now), markets(status), streams(status), record(status)];
@@ -43,7 +44,7 @@ function markets({ documents, exchanges }) {
   return {
     title: "Markets",
     value: shortest ? number(shortest.markets) : "–",
-    note: lists.map(([name, { list }]) => `${number(list.enabled)} ${titled(name)}`).join(", ") || "in documents",
+    note: lists.map(([name, { list }]) => `${number(list.enabled)} ${named(name)}`).join(", ") || "in documents",
   };
 }
 

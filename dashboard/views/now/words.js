@@ -9,6 +9,3 @@ export function lengthOf(name) {
 }
 
 export const isKnown = (value) => value !== null && value !== undefined;
-
-/** Binance for "binance", Bybit for "bybit". */
-export { capital as titled } from "../../lib/format.js";
