@@ -19,7 +19,7 @@ from market.markets import Exchange
 from market.timeframes import Timeframe
 
 PARENT_FD_FLAG: Final = "--parent-fd"
-DEMO_MARKETS: Final = 40
+DEMO_MARKETS: Final = 30
 MOST_DEMO_MARKETS: Final = 2000  # of the simulator
 SQL_FORMATS: Final = ("table", "csv", "json")
 EXPORT_FORMATS: Final = ("parquet", "csv", "freqtrade")

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from commands.console import Console
+from commands.demo_asset import show_an_asset
 from commands.demo_backfill import show_a_backfill
 from commands.demo_client import compact_table, get, progress_bars, run_job, short_number, utc
 from commands.demo_close import Simulated, begin_ms, show_a_close
@@ -26,7 +27,7 @@ from commands.demo_rounds import show_the_rounds
 from commands.errors import DemoFailed
 from commands.runtime import cancelled_by, stop_signals
 from logging_setup import configure_logging
-from market.markets import DEFAULT_EXCHANGES
+from market.markets import Exchange
 from stores.embedded.stores import remove_embedded_data
 
 
@@ -69,9 +70,10 @@ async def run_demo(markets: int) -> int:
 
 async def _show(console: Console, folder: Path, markets: int) -> None:
     console.print(
-        f"Perpcache demo: both exchanges simulated with {markets} markets each, limits included."
+        f"Perpcache demo: {len(Exchange)} exchanges simulated with {markets} markets each, limits "
+        "included."
     )
-    counts = [word for exchange in DEFAULT_EXCHANGES for word in (f"--{exchange}", str(markets))]
+    counts = [word for exchange in Exchange for word in (f"--{exchange}", str(markets))]
     begin = str(begin_ms(time.time_ns() // 1_000_000))
     simulator = running(["simulate", "--port", "0", "--now", begin, *counts], {}, folder)
     async with simulator as exchange_address, simulated_providers(folder) as providers_address:
@@ -80,11 +82,12 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
             "DATA_DIR": str(folder),
             "PORT": "0",
             "LOG_FORMAT": "console",
-            **{f"{name.upper()}_BASE_URL": exchange_address for name in DEFAULT_EXCHANGES},
+            **{f"{name.upper()}_BASE_URL": exchange_address for name in Exchange},
             **{
                 f"{name.upper()}_WS_URL": exchange_address.replace("http", "ws", 1)
-                for name in DEFAULT_EXCHANGES
+                for name in Exchange
             },
+            "EXCHANGES": ",".join(Exchange),
             "TIMEFRAMES": "5m,4h,8h",
             "PROVIDERS_BASE_URL": providers_address,
             "CRON_SECRET": secret,
@@ -106,6 +109,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 eight_hours = await get(client, "/cache/8h")
                 _print_table(console, four_hours, eight_hours)
                 await show_a_close(console, client, Simulated(simulated), job_s)
+                await show_an_asset(console, client)
                 await show_a_backfill(console, client, four_hours)
                 await show_the_record(console, client, four_hours)
                 await show_the_providers(console, client, providers_address)

@@ -28,7 +28,7 @@ async def show_a_backfill(console: Console, client: aiohttp.ClientSession, docum
     names = sorted({market["symbol"] for market in document["markets"]})
     symbols = ([name for name in _KNOWN if name in names] or names)[: len(_KNOWN)]
     console.print(
-        f"\n[bold]Backfill:[/bold] {_DAYS} days of {len(symbols)} symbols on both exchanges, in "
+        f"\n[bold]Backfill:[/bold] {_DAYS} days of {len(symbols)} symbols on all exchanges, in "
         "what the budgets have to spare."
     )
     wanted = {

@@ -46,7 +46,7 @@ _Rows = dict[str, Mapping[str, Any]]  # by "exchange:symbol"
 def begin_ms(now_ms: int) -> int:
     """When the simulated time begins: shortly before a midnight, at which all timeframes close. It
     is another time than this machine's: the service never sees the two agree, so it believes the
-    two exchanges when their time is moved."""
+    exchanges when their time is moved."""
     return now_ms // _DAY_MS * _DAY_MS - _BEFORE_MS
 
 

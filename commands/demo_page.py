@@ -40,7 +40,7 @@ async def show_the_page(
                 wanted = {"timeframe": "all"}
                 await run_job(bars, client, "candles", "/get-market-data", json=wanted)
         console.print(
-            f"[bold]{address}/{_CHART}[/bold]\nshows BTCUSDT on both exchanges, with open interest "
+            f"[bold]{address}/{_CHART}[/bold]\nshows BTCUSDT on all exchanges, with open interest "
             "and funding under its candles, and all the rest of the service.\n"
             "It stays open until you press [bold]Enter[/bold] here.",
             highlight=False,

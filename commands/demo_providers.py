@@ -16,6 +16,7 @@ from rich.text import Text
 from commands.console import Console
 from commands.demo_client import get, post
 from commands.demo_process import running
+from market.markets import Exchange
 
 _STORIES: Final = 3
 _TOLD_S: Final = 15.0
@@ -25,7 +26,7 @@ _DOWN: Final = {"host": "api.coingecko.com", "class": "transient"}
 _WEI_OF_A_GWEI: Final = 10**9
 _WIDEST: Final = 31  # a title, so that the table has room on 80 columns with any source's name
 # No markets: the simulated providers have every asset's price without them.
-_NO_MARKETS: Final = ("--binance", "0", "--bybit", "0")
+_NO_MARKETS: Final = tuple(word for name in Exchange for word in (f"--{name}", "0"))
 
 
 @contextlib.asynccontextmanager

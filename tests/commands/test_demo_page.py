@@ -68,7 +68,7 @@ async def test_the_page_stays_open_until_enter(tmp_path: Path) -> None:
         assert found is not None, terminal.told
         async with browser() as launched, opened(launched, found[1]) as page:
             await page.goto(found[2])
-            for exchange in ("Binance", "Bybit"):
+            for exchange in ("Binance", "Bybit", "OKX"):
                 await page.sees(exchange, "main")
             await page.page.wait_for_selector("[data-exchange=bybit] canvas")
             await page.sees("Open interest", "[data-exchange=binance] .last")

@@ -126,15 +126,18 @@ async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     shell = await start(with_make_of_the_tests(DEMO.text))
     printed = await shell.ended(within_s=180)
     assert "binance:BTCUSDT" in printed
-    assert re.search(r"80 markets, [\d,]+ rows of 4h, [\d,]+ rows of 8h", printed)
+    assert re.search(r"90 markets, [\d,]+ rows of 4h, [\d,]+ rows of 8h", printed)
     streamed = re.search(r"(\d+) of (\d+) closed candles came by streams", printed)
     asked = re.search(r"asked for the candles of (\d+) markets", printed)
     assert streamed is not None and asked is not None
-    assert int(streamed[1]) >= 70
+    assert int(streamed[1]) >= 78
     assert int(streamed[1]) + int(asked[1]) == int(streamed[2])
     # Which markets are shown depends on those that traded, and so on the time of day.
     assert re.search(r"binance:\S+ +[\d.]+ +[\d.]+ +[\d.]+[kMB]? +[\d.]+ s +stream", printed)
     assert "Published with them: 5m 4h 8h." in printed
+    told = " ".join(printed.split())
+    assert re.search(r"BTC on binance, bybit, okx: open interest [\d.]+k BTC, [\d.]+B USDT;", told)
+    assert re.search(r"in 24 h; funding, .*% per 8 h or .*% a year; prices [\d.]+ bp apart", told)
     assert "equal to what was served then" in printed
     by, old = r"\w[\w.-]+", r"\d+ (?:s|min|h|d)\b"
     assert re.search(rf"price of btc +[\d,]+\.\d\d USD +{by} +{old}", printed)
