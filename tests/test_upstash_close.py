@@ -52,21 +52,22 @@ async def test_a_close_of_all_documents(
     assert asked.pop("EVALSHA pause", 0) <= 40
     assert of_5m.pop("EVALSHA pause", 0) <= 40
     assert asked == {
-        # Of each document and of the two bases: its version or that it is known, and one piece;
-        # the time of its publish, and the publish. That the funding history is known.
-        "MGET cache": 26,
-        "EVALSHA staging": 12,
-        "EVALSHA cache": 24,
+        # Of each document, of the two bases and of the overview: its version or that it is known,
+        # and one piece; the time of its publish, and the publish. That the funding history is
+        # known, and whether the overview is.
+        "MGET cache": 28,
+        "EVALSHA staging": 13,
+        "EVALSHA cache": 26,
         # The job: asked for, taken, its progress, its end; and its lane's lease.
         "EVALSHA jobs": 2,
         "EVALSHA job": 4,
         "EVALSHA known": 1,
         "EVALSHA lock": 2,
     }
-    assert sum(asked.values()) == 59 + 12
-    # One document and the two bases.
-    assert of_5m == asked | {"MGET cache": 8, "EVALSHA staging": 3, "EVALSHA cache": 6}
-    assert sum(of_5m.values()) == 23 + 3
+    assert sum(asked.values()) == 63 + 13
+    # One document, the two bases and the overview.
+    assert of_5m == asked | {"MGET cache": 10, "EVALSHA staging": 4, "EVALSHA cache": 8}
+    assert sum(of_5m.values()) == 27 + 4
 
 
 async def test_the_largest_request_of_a_publish(upstash: UpstashEndpoint) -> None:

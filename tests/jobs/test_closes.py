@@ -232,6 +232,8 @@ async def test_documents_do_not_wait_for_open_interest_that_the_limit_holds_up(
         published = []
 
         async def publish(name: str, *args: Any, **options: Any) -> Any:
+            if name == "overview":
+                return await save(name, *args, **options)
             document = DocumentText(args[0].inflate())
             newest = [json.loads(bytes(document.rows(span)))[-2] for span in document.markets]
             nulls = sum(row[CANDLE] is None for row in newest)
