@@ -13,6 +13,7 @@ from budgets.rate_limits import RateLimits
 from cache_manager import CacheManager, DocumentMeta
 from chaos.checks import GLOBAL_FR, INTERVALS_MS
 from chaos.left_out_rows import failures
+from chaos.names import market_key
 from database import Database
 from documents.deflated import Deflated
 from job_queue.kinds import lane_of
@@ -43,7 +44,7 @@ _ODD: Final = (
 _NOT_OURS: Final = ("document_damaged", "job_failed")
 NOWHERE: Final = "postgresql://nobody:nothing@127.0.0.1:9/nowhere"
 _CANDLES: Final = [str(name) for name in INTERVALS_MS]
-# Of the exchanges' limits: what 20 + 20 markets would get if 225 + 250 shared them.
+# Of the exchanges' limits: what 20 markets of each would get if 225 + 250 + 200 shared them.
 FRACTION: Final = 0.1
 LIMITS: Final[Mapping[str, int]] = {
     "weight_limit": 264, "funding_limit": 55, "data_limit": 110, "bybit_limit": 66,
@@ -135,6 +136,7 @@ class Day:
         self._streams = exchanges.base_url.replace("http", "ws") if streamed else None
         self.database_back_ms = 0  # while it is away
         self.collected: set[str] = set()  # by the exchanges
+        self.native: dict[str, str] = {}  # what the exchanges call these
         self.required: set[str] = set()  # as far as the service could learn
         self.failed: dict[str, list[Any]] = {}  # by document: the markets without new candles
         self.awaits: dict[str, int] = {}  # by document: the markets that await open interest
@@ -156,8 +158,9 @@ class Day:
         self.runner = await self._opened.enter_async_context(
             self.open_runner(
                 self.exchanges, clock=self.clock, limits=self.limits, request_s=2.5,
+                exchanges=",".join(POLLED),
+                **{f"{each}_ws_url": self._streams for each in POLLED},
                 **self.settings.as_options(),
-                **dict.fromkeys(("binance_ws_url", "bybit_ws_url", "okx_ws_url"), self._streams),
             )
         )  # fmt: skip
         context = self.runner.context
@@ -280,8 +283,13 @@ class Day:
     def active(self) -> list[Fault]:
         return [fault for fault, until_ms in self.faults if until_ms > self.clock.now_ms]
 
+    def named(self, rule: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A rule of the simulator, with the exchange's own name for its market."""
+        native = self.native.get(f"{rule.get('exchange')}:{rule.get('symbol')}")
+        return rule if native is None else {**rule, "symbol": native}
+
     def inflict(self, fault: Fault) -> None:
-        for rule in self.exchanges.post("/sim/faults", list(fault.rules)):
+        for rule in self.exchanges.post("/sim/faults", [self.named(each) for each in fault.rules]):
             fault.numbers.append(rule["number"])
             if rule["kind"] in _ODD:
                 self.comparison.odd.add(
@@ -308,9 +316,7 @@ class Day:
     def look(self) -> None:
         """Reads which markets are to be collected."""
         listed = self.exchanges.get("/sim/markets")["markets"]
-        self.collected = {
-            f"{m['exchange']}:{m['symbol']}"
-            for m in listed
-            if m["collected"] and m["exchange"] in POLLED
-        }
-        self.comparison.symbols |= {key.partition(":")[2] for key in self.collected}
+        found = {market_key(each): each["symbol"] for each in listed if each["collected"]}
+        self.collected = set(found)
+        self.native |= found
+        self.comparison.symbols |= set(found.values())

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from chaos.checks import INTERVALS_MS
+from chaos.names import EXCHANGES
 from database import Database
 from tests.day.day import CLOSE_MS, NOWHERE, Day
 from tests.day.faults import Fault
@@ -42,7 +43,7 @@ async def _correction(day: Day, chance: random.Random) -> str:
         exchange, symbol = _market(day)
         slot_ms = day.close_ms - chance.randint(2, 40) * _M5
         rule = {"kind": "correction", "exchange": exchange, "symbol": symbol, "time": slot_ms}
-        status, _, _ = day.exchanges.full("POST", "/sim/faults", json_body=rule)
+        status, _, _ = day.exchanges.full("POST", "/sim/faults", json_body=day.named(rule))
         if status == 200:  # 400: the market has no candle there
             day.comparison.corrected(f"{exchange}:{symbol}", slot_ms, day.clock.now_ms)
             done.append(f"{exchange}:{symbol} at {slot_ms}")
@@ -55,7 +56,7 @@ async def _impossible(day: Day, chance: random.Random) -> str:
     times = [first_ms + place * _M5 for place in range(chance.choice((1, 1, 2, 12)))]
     variant = chance.choice(_IMPOSSIBLE)
     rule = {"kind": "impossible", "exchange": exchange, "symbol": symbol, "times": times}
-    day.exchanges.post("/sim/faults", {**rule, "variant": variant})
+    day.exchanges.post("/sim/faults", day.named({**rule, "variant": variant}))
     day.comparison.odd.add(f"{exchange}:{symbol}")
     return f"impossible ({variant}) {exchange}:{symbol} at {times[0]} and {len(times) - 1} more"
 
@@ -64,14 +65,14 @@ async def _missing_interest(day: Day, chance: random.Random) -> str:
     exchange, symbol = _market(day)
     times = [day.close_ms + place * _M5 for place in range(chance.randint(0, 3), 5)]
     rule = {"kind": "missing_oi", "exchange": exchange, "symbol": symbol, "times": times}
-    day.exchanges.post("/sim/faults", rule)
+    day.exchanges.post("/sim/faults", day.named(rule))
     return f"no snapshots of {exchange}:{symbol} at {times}"
 
 
 async def _listing(day: Day, chance: random.Random) -> str:
     age_ms = chance.choice((0, 60_000, 2_000_000, 40_000_000))
     name = f"NEW{day.close_ms // CLOSE_MS % 100_000}"
-    rule = {"kind": "list_new", "exchange": chance.choice(("binance", "bybit")), "symbol": name}
+    rule = {"kind": "list_new", "exchange": chance.choice(EXCHANGES), "symbol": name}
     (done,) = day.exchanges.post("/sim/faults", {**rule, "age_ms": age_ms})
     day.discover_in = chance.randint(0, 2)
     return f"listed {done['market']}, {age_ms} ms ago"
@@ -80,7 +81,7 @@ async def _listing(day: Day, chance: random.Random) -> str:
 async def _delisting(day: Day, chance: random.Random) -> str:
     exchange, symbol = _market(day)
     rule = {"kind": "delist", "exchange": exchange, "symbol": symbol}
-    day.exchanges.post("/sim/faults", rule)
+    day.exchanges.post("/sim/faults", day.named(rule))
     day.discover_in = chance.randint(0, 3)
     # Until it is known, its requests fail.
     day.inflict(Fault("delisted", [], exchange, symbol, closes=day.discover_in + 14))
@@ -92,7 +93,7 @@ async def relaunch(day: Day) -> None:
     exchange, symbol = _market(day)
     flat = day.chance.random() < 0.5
     rule = {"kind": "relaunch", "exchange": exchange, "symbol": symbol, "flat": flat}
-    (done,) = day.exchanges.post("/sim/faults", rule)
+    (done,) = day.exchanges.post("/sim/faults", day.named(rule))
     day.discover_in = 0
     day.disturb()
     day.report.say(
@@ -135,7 +136,7 @@ async def _usual_settings(day: Day, chance: random.Random) -> str:
 
 
 def _stored(chance: random.Random) -> str:
-    names = ("base:binance", "base:bybit", "base:binance", "base:bybit", *INTERVALS_MS)
+    names = (*(f"base:{each}" for each in EXCHANGES), *INTERVALS_MS)
     return f"cache:{chance.choice(names)}"
 
 

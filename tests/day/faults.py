@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from chaos.names import EXCHANGES
+
 Rule = Mapping[str, Any]
 _PARTS: Final = frozenset(("klines", "open_interest", "funding_rate", "listing"))
-_EXCHANGES: Final = ("binance", "bybit")
 _NONSENSE: Final = (
     "high_below_low", "negative_volume", "unsorted", "duplicate", "off_grid", "nan", "zero_price",
     "close_above_high", "disputed", "exponent", "extra_element", "blank_rate",
@@ -40,7 +41,7 @@ class Fault:
         )
 
     def __str__(self) -> str:
-        where = ":".join(filter(None, (self.exchange or "both", self.symbol)))
+        where = ":".join(filter(None, (self.exchange or "all", self.symbol)))
         return f"{self.kind} at {where} for {self.closes}"
 
 
@@ -51,7 +52,7 @@ def draw_fault(chance: random.Random, markets: Sequence[str]) -> Fault:
 
 
 def _away(chance: random.Random, markets: Sequence[str]) -> Fault:
-    exchange = chance.choice((*_EXCHANGES, *_EXCHANGES, None))
+    exchange = chance.choice((*EXCHANGES, *EXCHANGES, None))
     rule = chance.choice(
         (
             {"kind": "reset"},
@@ -69,7 +70,7 @@ def _away(chance: random.Random, markets: Sequence[str]) -> Fault:
 
 def _partly(chance: random.Random, markets: Sequence[str]) -> Fault:
     """Some requests of an exchange fail."""
-    exchange, endpoint = chance.choice(_EXCHANGES), chance.choice(("klines", "open_interest", None))
+    exchange, endpoint = chance.choice(EXCHANGES), chance.choice(("klines", "open_interest", None))
     rule: dict[str, Any] = chance.choice(
         (
             {"kind": "status", "status": 500},
@@ -116,20 +117,20 @@ def _market(chance: random.Random, markets: Sequence[str]) -> Fault:
 
 
 def _slow(chance: random.Random, markets: Sequence[str]) -> Fault:
-    exchange = chance.choice(_EXCHANGES)
+    exchange = chance.choice(EXCHANGES)
     rule = {"kind": "slow", "seconds": 0.15, "exchange": exchange, "probability": 0.2}
     return Fault("slow", [rule], exchange, parts=frozenset())
 
 
 def _hang(chance: random.Random, markets: Sequence[str]) -> Fault:
-    exchange = chance.choice(_EXCHANGES)
+    exchange = chance.choice(EXCHANGES)
     rule = {"kind": "hang", "seconds": 4, "exchange": exchange, "count": chance.randint(1, 2)}
     return Fault("hang", [rule], exchange)
 
 
 def _refused(chance: random.Random, markets: Sequence[str]) -> Fault:
     """Limits that the exchange says are broken; a ban lasts."""
-    binance, bybit = _EXCHANGES
+    binance, bybit, _ = EXCHANGES
     rule: dict[str, Any]
     rule, lasts_s = chance.choice(
         (
@@ -144,12 +145,18 @@ def _refused(chance: random.Random, markets: Sequence[str]) -> Fault:
 
 def _busy(chance: random.Random, markets: Sequence[str]) -> Fault:
     count = chance.randint(1, 8)
-    rule = {"kind": "retcode", "code": chance.choice((10006, 10016, 10000)), "count": count}
-    return Fault(f"busy ({rule['code']})", [rule], "bybit")
+    exchange, kind, code = chance.choice(
+        (
+            *(("bybit", "retcode", code) for code in (10006, 10016, 10000)),
+            *(("okx", "okx_code", code) for code in (50011, 50013, 50001)),
+        )
+    )
+    rule = {"kind": kind, "code": code, "count": count}
+    return Fault(f"busy ({code})", [rule], exchange)
 
 
 def _too_fast(chance: random.Random, markets: Sequence[str]) -> Fault:
-    exchange = chance.choice(_EXCHANGES)
+    exchange = chance.choice(EXCHANGES)
     variant = chance.choice(("cloudfront", "cloudflare", "forbidden"))
     per_s = chance.randint(5, 40)
     rule = {"kind": "too_fast", "per_s": per_s, "variant": variant, "exchange": exchange}
@@ -158,7 +165,7 @@ def _too_fast(chance: random.Random, markets: Sequence[str]) -> Fault:
 
 def _clock(chance: random.Random, markets: Sequence[str]) -> Fault:
     """An exchange's clock is off: by its own word alone, with its headers, or as a cache's."""
-    exchange, variant = chance.choice(_EXCHANGES), chance.choice(("body", "date", "cached"))
+    exchange, variant = chance.choice(EXCHANGES), chance.choice(("body", "date", "cached"))
     far_ms = chance.choice((12_000, 60_000, 300_000, 3 * 3_600_000, 400 * 86_400_000))
     sign = -1 if variant == "cached" else chance.choice((-1, 1))
     rule = {"kind": "clock_offset", "variant": variant, "offset_ms": sign * far_ms,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import orjson
 import psutil
 
 from chaos.truth import MarketTruth
@@ -22,7 +21,7 @@ from market.base import Base
 from market.markets import Exchange
 from tests.day.faults import Fault
 from tests.day.stream_faults import StreamFault, draw_cut, draw_fault
-from tests.day.streams import OKX, POLLED, STEP_MS, Feeds
+from tests.day.streams import POLLED, STEP_MS, Feeds
 
 if TYPE_CHECKING:
     from tests.day.day import Day
@@ -37,6 +36,7 @@ _CANDLE: Final = slice(0, 6)
 _PERIODS: Final = ("5m", "5")  # of 5m, as the exchanges spell it
 _NEWEST: Final = 4  # slots compared at every close; all of them every hour
 _ALL: Final = 400
+_AGELESS: Final = "okx"
 _LIVE: Final = str(Path(__file__).resolve().parents[2] / "live" / "*")
 
 
@@ -79,7 +79,7 @@ class Memory:
 class Soak:
     """The streams of a day that lasts `hours`. Connections of one polled exchange are cut every
     half hour, in the second half, or after a day, those of the other; so connections also live
-    their whole life. Those of OKX are cut all the time."""
+    their whole life. Those of the exchange that sets them no age are cut all the time."""
 
     def __init__(self, day: "Day", feeds: Feeds, seed: int, hours: float) -> None:
         self.day, self.feeds = day, feeds
@@ -120,7 +120,7 @@ class Soak:
 
     def allows(self, fault: Fault) -> bool:
         """Whether no feed begins anew by this fault that is to have an old connection."""
-        return not fault.kind.startswith("clock") or fault.exchange == self._broken
+        return not fault.kind.startswith("clock") or fault.exchange in (self._broken, _AGELESS)
 
     async def before_close(self) -> None:
         """Two minutes before a close."""
@@ -136,8 +136,9 @@ class Soak:
         if day.close_ms % _CUT_EVERY_MS == 0:
             self.cuts += 1
             self._inflict(draw_cut(self._chance, exchange, _WITHIN_S))
-            self._inflict(draw_cut(self._chance, OKX, _WITHIN_S))
+            self._inflict(draw_cut(self._chance, _AGELESS, _WITHIN_S))
         elif self._chance.random() < _FAULTY:
+            exchange = self._chance.choice((exchange, _AGELESS))
             symbols = [key.partition(":")[2] for key in day.collected if key.startswith(exchange)]
             fault = draw_fault(self._chance, exchange, sorted(symbols), _WITHIN_S)
             early = day.close_ms < self._began_ms + _RESTARTS_MS
@@ -175,7 +176,8 @@ class Soak:
         until_ms = day.close_ms + fault.closes * STEP_MS
         if fault.rules:  # they are deleted before the next close
             self._disturb(fault.exchange, until_ms + STEP_MS)
-        for rule in day.exchanges.post("/sim/faults", list(fault.rules)) if fault.rules else ():
+        rules = [day.named(each) for each in fault.rules]
+        for rule in day.exchanges.post("/sim/faults", rules) if rules else ():
             self._rules.append((until_ms, rule["number"], fault.exchange))
 
     def _disturb(self, exchange: str, until_ms: int) -> None:
@@ -209,10 +211,8 @@ class Soak:
             most = result.get("audit_requests", 0) + sampled
             await self._check_base(exchange, _ALL if is_hour else _NEWEST, most)
         await self._follow_states()
-        await self.feeds.read_okx()
         if is_hour:
             self._hour = hour
-            await self._check_okx()
             memory = self.memory.measure(hour, len(day.collected))
             day.report.say(
                 f"    hour {hour}: {memory.live / 1e6:.2f} MB of live/, {memory.markets} markets,"
@@ -254,7 +254,8 @@ class Soak:
             requests = (await day.ask("/sim/requests"))["requests"]
             ours = [each for each in requests if each["exchange"] == exchange]
             symbols = [each["symbol"] for each in ours if _is_of_5m(each)][-asked:]
-            symbols = [each for each in symbols if f"{exchange}:{each}" not in day.comparison.odd]
+            odd = {day.native.get(each) for each in day.comparison.odd}
+            symbols = [each for each in symbols if each not in odd]
             unproven = self._states[exchange].unproven if exchange in self._states else None
             # A job beside the pass may ask for a silent market once more.
             if len(set(symbols)) > silent + allowed:
@@ -266,7 +267,7 @@ class Soak:
     def _check_slots(self, key: str, base: Base, rows: Any, newest: int) -> None:
         """Every closed candle is there, as the exchange has it, and closed by the exchange."""
         day, closed_ms = self.day, base.as_of_ms - base.as_of_ms % STEP_MS
-        exchange, _, symbol = key.partition(":")
+        exchange = key.partition(":")[0]
         corrected = {slot_ms for each, slot_ms, _ in day.comparison.corrections if each == key}
         excused = day.active() or key in day.comparison.odd or exchange in day.comparison.odd
         came = self.feeds.closings[exchange].came
@@ -277,7 +278,7 @@ class Soak:
             true, is_there = rows.get(open_ms), bool(base.there[slot])
             if base.streamed[slot]:
                 self.compared["streamed slots"] += 1
-                if (symbol, open_ms) not in came:
+                if (day.native[key], open_ms) not in came:
                     day.report.violate(f"{key} {open_ms}: of a stream that has not closed it")
             elif base.known[slot] and base.read_ms[slot] < open_ms + STEP_MS:
                 day.report.violate(f"{key} {open_ms}: closed by nobody")
@@ -292,29 +293,6 @@ class Soak:
                 day.report.violate(f"{key} {open_ms}: {base.values[slot]}, not {true}")
             elif true is not None and not (is_there and base.known[slot]) and not excused:
                 day.report.violate(f"{key} {open_ms}: a gap, by {closed_ms}")
-
-    async def _check_okx(self) -> None:
-        proven, self.feeds.okx_proven = self.feeds.okx_proven, {}
-        if not proven:
-            return
-        status, _, answer = await asyncio.to_thread(
-            self.day.exchanges.full, "GET",
-            f"/sim/truth?timeframe=5m&exchange={OKX}&candles=40&as_of={self.day.clock.now_ms}",
-        )  # fmt: skip
-        assert status == 200, answer
-        rows = {
-            (m["symbol"], row[0]): row for m in orjson.loads(answer)["markets"] for row in m["rows"]
-        }
-        for place, numbers in proven.items():
-            row = rows.get(place)
-            if row is None:
-                continue
-            self.compared["okx"] += 1
-            ours = [*numbers[:5], float(numbers[5]), float(numbers[6])]
-            if ours != row[:7]:
-                self.day.report.violate(f"okx {place}: {ours}, not {row[:7]}")
-            if place not in self.feeds.closings[OKX].came:
-                self.day.report.violate(f"okx {place}: not closed by the exchange")
 
     async def _follow_states(self) -> None:
         """Counts reconnects, over restarts of the feeds."""

@@ -18,19 +18,15 @@ from budgets.rate_limits import RateLimits
 from commands.composition import open_parts
 from commands.live import markets_of, server_ms
 from config import Settings
-from live.candle_log import CandleLogReader
 from live.exchange_feed import ExchangeFeed, FeedParts
 from live.exchanges import STREAM_VENUES
 from live.feed_state import FeedState, feed_states
-from live.live_candles import LiveCandles, catch_up
 from live.pacing import pace_of_process
 from market.markets import Exchange
 from tests.day.clock import DayClock
-from tests.fixtures.simulator import Simulator
 
 STEP_MS: Final = 300_000
-OKX: Final = "okx"
-POLLED: Final = (Exchange.BINANCE, Exchange.BYBIT)
+POLLED: Final = tuple(Exchange)
 _KEPT_MS: Final = 30 * 3_600_000
 
 Markets = Callable[[], Awaitable[Sequence[str] | None]]
@@ -68,24 +64,16 @@ class Closings:
 
 
 class Feeds:
-    """One process of feeds, of all exchanges that have a WebSocket here; it can be ended, and
-    started again. The log of OKX, which no worker reads, is read here."""
+    """One process of feeds, of all exchanges; it can be ended, and started again."""
 
-    def __init__(self, exchanges: Simulator, clock: DayClock, fraction: float) -> None:
-        self.closings = {name: Closings(clock.wall_ms) for name in (*POLLED, OKX)}
+    def __init__(self, clock: DayClock, fraction: float) -> None:
+        self.closings = {name: Closings(clock.wall_ms) for name in POLLED}
         self.ended: Counter[str] = Counter()  # reasons of feeds that have ended
-        self._exchanges = exchanges
         self._clock = clock
         self._fraction = fraction
         self._opened = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._okx = [m["symbol"] for m in self._markets() if m["exchange"] == OKX]
-        self.okx_proven: dict[tuple[str, int], list[Any]] = {}
-        self._okx_read = LiveCandles()
-
-    def _markets(self) -> Any:
-        return self._exchanges.get("/sim/markets")["markets"]
 
     async def start(self, settings: Settings) -> None:
         """Starts the feeds in a process of their own, as it were."""
@@ -100,9 +88,6 @@ class Feeds:
         for exchange in POLLED:
             markets = markets_of(settings, parts, exchange)
             self._start(settings, str(exchange), markets, partial(server_ms, client, exchange))
-        if self._okx:
-            self._start(settings, OKX, self._okx_markets, self._okx_ms)
-        self._okx_reader = CandleLogReader(self.store, OKX)
 
     def _start(
         self, settings: Settings, exchange: str, markets: Markets,
@@ -128,12 +113,6 @@ class Feeds:
         )
         self._tasks.append(asyncio.create_task(feed.run(self._stop), name=f"feed of {exchange}"))
 
-    async def _okx_markets(self) -> list[str]:
-        return self._okx
-
-    async def _okx_ms(self) -> int:
-        return self._clock.now_ms
-
     async def stop(self) -> None:
         self._stop.set()
         await asyncio.gather(*self._tasks)
@@ -144,17 +123,3 @@ class Feeds:
 
     async def states(self) -> dict[str, FeedState]:
         return await feed_states(self.store, self.closings)
-
-    async def read_okx(self) -> int:
-        """Reads the log of OKX; returns how many of its candles are new and proven. Raises
-        AssertionError if one was told twice with different numbers."""
-        await catch_up(self._okx_read, self._okx_reader)
-        new = 0
-        for symbol, market in self._okx_read.state.markets.items():
-            for open_ms, candle in market.closed.items():
-                if candle.is_proven:
-                    numbers = [*candle.candle()]
-                    known = self.okx_proven.setdefault((symbol, open_ms), numbers)
-                    new += known is numbers
-                    assert known == numbers, (symbol, known, numbers)
-        return new

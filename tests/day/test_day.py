@@ -8,6 +8,7 @@ import os
 import pytest
 import structlog
 
+from chaos.names import EXCHANGES
 from tests.day.closes import run_day
 from tests.day.day import LIMITS, Day
 from tests.fixtures.jobs import OpenRunner
@@ -26,7 +27,11 @@ async def test_every_document_is_complete_after_every_close(
     start_simulator: StartSimulator, open_runner: OpenRunner
 ) -> None:
     exchanges = start_simulator(
-        binance=MARKETS, bybit=MARKETS, now=BEFORE_MIDNIGHT_MS, frozen=True, seed=SEED, **LIMITS
+        **dict.fromkeys(EXCHANGES, MARKETS),
+        now=BEFORE_MIDNIGHT_MS,
+        frozen=True,
+        seed=SEED,
+        **LIMITS,
     )
     with structlog.testing.capture_logs() as log:
         day = Day(exchanges, open_runner, SEED, BEFORE_MIDNIGHT_MS, HISTORY, log)

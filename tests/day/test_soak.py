@@ -10,6 +10,7 @@ from itertools import accumulate
 import pytest
 import structlog
 
+from chaos.names import EXCHANGES
 from tests.day.closes import run_day
 from tests.day.day import FRACTION, LIMITS, Day
 from tests.day.soak import Soak
@@ -20,7 +21,6 @@ from tests.fixtures.simulator import StartSimulator
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 HOURS = float(os.environ.get("SOAK_HOURS", "3"))
 MARKETS = int(os.environ.get("SOAK_MARKETS", "6"))
-OKX_MARKETS = 2
 HISTORY = 15  # more than candles in a row are ever made impossible
 SETTLED_HOURS = 6  # then all that is kept has been filled
 MOST_GROWTH = 1.1
@@ -35,9 +35,12 @@ async def test_bases_and_documents_equal_the_truth(
     start_simulator: StartSimulator, open_runner: OpenRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exchanges = start_simulator(
-        binance=MARKETS, bybit=MARKETS, okx=OKX_MARKETS, now=BEFORE_MIDNIGHT_MS, frozen=True,
-        seed=SEED, **LIMITS,
-    )  # fmt: skip
+        **dict.fromkeys(EXCHANGES, MARKETS),
+        now=BEFORE_MIDNIGHT_MS,
+        frozen=True,
+        seed=SEED,
+        **LIMITS,
+    )
     # Closing events that come late are looked for every 5 s, as over Upstash: it is faster.
     monkeypatch.setattr("jobs.live_rows._LOOK_LATE_EVERY_S", {"native": 5.0})
     # What a thousand markets fill within minutes.
@@ -46,7 +49,7 @@ async def test_bases_and_documents_equal_the_truth(
         tracemalloc.start()
     with structlog.testing.capture_logs() as log:
         day = Day(exchanges, open_runner, SEED, BEFORE_MIDNIGHT_MS, HISTORY, log, streamed=True)
-        feeds = Feeds(exchanges, day.clock, FRACTION)
+        feeds = Feeds(day.clock, FRACTION)
         day.soak = soak = Soak(day, feeds, SEED, HOURS)
         try:
             await run_day(day, round(HOURS * 12))
