@@ -67,7 +67,7 @@ class Feeds:
     """One process of feeds, of all exchanges; it can be ended, and started again."""
 
     def __init__(self, clock: DayClock, fraction: float) -> None:
-        self.closings = {name: Closings(clock.wall_ms) for name in POLLED}
+        self.closings = {str(name): Closings(clock.wall_ms) for name in POLLED}
         self.ended: Counter[str] = Counter()  # reasons of feeds that have ended
         self._clock = clock
         self._fraction = fraction
