@@ -170,14 +170,14 @@ def _is_order(line: str, pair: str) -> bool:
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
     """Real time, which freqtrade asks by."""
-    return start_simulator(binance=8, bybit=8)
+    return start_simulator(binance=8, bybit=8, okx=8)
 
 
 @pytest.fixture
 async def service(
     start_service: StartService, service_settings: ServiceSettings, exchanges: Simulator
 ) -> Service:
-    given = service_settings(exchanges, FACADE="on", LIVE="off")
+    given = service_settings(exchanges, FACADE="on", LIVE="off", EXCHANGES="binance,bybit,okx")
     given |= {"HISTORY_CANDLES": "499", "FUNDING_HISTORY": "400"}
     service = await start_service(**given)
     for timeframe in ("5m", "1h"):
@@ -189,11 +189,12 @@ async def service(
 _ASKS: Final = """
 import json
 found = {}
-for exchange in (binance, bybit):
-    rows = exchange.fetch_ohlcv("BTC/USDT:USDT", "1h", limit=499)
+for exchange in (binance, bybit, okx):
+    most = 300 if exchange is okx else 499
+    rows = exchange.fetch_ohlcv("BTC/USDT:USDT", "1h", limit=most)
     until = {"until": rows[-24][0] + 1}
     interest = exchange.fetch_open_interest_history(
-        "BTC/USDT:USDT", "1h", rows[-100][0] + 1, 200, until
+        "BTC/USDT:USDT", "1h", rows[-100][0] + 2, 200, until
     )
     found[exchange.id] = [len(rows), len(interest), exchange.last_response_headers["X-Perpcache"]]
 print(json.dumps(found))
@@ -209,9 +210,9 @@ async def test_ccxt_as_documented(service: Service, bench_python: Path) -> None:
     async with asyncio.timeout(WITHIN_S):
         printed, _ = await process.communicate()
     told = json.loads(printed)
-    assert list(told) == ["binanceusdm", "bybit"]
-    for candles, interest, headers in told.values():
-        assert (candles, interest) == (499, 76)
+    assert list(told) == ["binanceusdm", "bybit", "okx"]
+    for name, (candles, interest, headers) in told.items():
+        assert (candles, interest) == (300 if name == "okx" else 499, 76)
         assert headers.startswith("hit; age=")
 
 

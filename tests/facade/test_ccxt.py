@@ -12,12 +12,14 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from tests.fixtures.service import ServiceSettings, StartService
+from market.markets import Exchange
+from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CLIENTS: Final = Path(__file__).parent / "clients"
 SYMBOLS: Final = ("BTC/USDT:USDT", "ETH/USDT:USDT", "SOL/USDT:USDT")
+ALL: Final = ",".join(Exchange)
 TIMEFRAMES: Final = ("5m", "1h", "4h")
 
 
@@ -49,7 +51,16 @@ def numbers(answer: Any) -> Iterator[float]:
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
     """Real time, which ccxt asks by."""
-    return start_simulator(binance=12, bybit=12)
+    return start_simulator(binance=12, bybit=12, okx=12)
+
+
+def here(service: Service) -> str:
+    """The addresses of all exchanges, as JSON."""
+    return json.dumps({each: f"{service.address}/{each}" for each in Exchange})
+
+
+def there(exchanges: Simulator) -> str:
+    return json.dumps(dict.fromkeys(Exchange, exchanges.base_url))
 
 
 async def test_ccxt_is_answered_as_by_the_exchanges(
@@ -58,7 +69,7 @@ async def test_ccxt_is_answered_as_by_the_exchanges(
     exchanges: Simulator,
     bench_python: Path,
 ) -> None:
-    given = service_settings(exchanges, FACADE="on", LIVE="off")
+    given = service_settings(exchanges, FACADE="on", LIVE="off", EXCHANGES=ALL)
     given |= {"HISTORY_CANDLES": "499", "FUNDING_HISTORY": "400"}
     service = await start_service(**given)
     for timeframe in TIMEFRAMES:
@@ -66,11 +77,10 @@ async def test_ccxt_is_answered_as_by_the_exchanges(
     await service.funding_ready()
     now_ms = time.time_ns() // 1_000_000
     about = (str(now_ms), ",".join(SYMBOLS))
-    here = service.address
-    told = await run(bench_python, "ask_ccxt.py", f"{here}/binance", f"{here}/bybit", *about)
-    direct = exchanges.base_url
-    true = await run(bench_python, "ask_ccxt.py", direct, direct, *about)
+    told = await run(bench_python, "ask_ccxt.py", here(service), *about)
+    true = await run(bench_python, "ask_ccxt.py", there(exchanges), *about)
     compared = 0
+    assert list(true) == list(Exchange)
     for exchange, answers in true.items():
         assert list(told[exchange]["found"]) == list(answers["found"])
         for question, answer in answers["found"].items():
@@ -93,8 +103,8 @@ async def test_fifty_clients_at_one_close_are_one_request_per_question(
     bench_python: Path,
 ) -> None:
     """Before the close is collected: nothing but the exchanges can answer for it."""
-    exchanges = start_simulator(binance=12, bybit=12, latency_ms=200)
-    given = service_settings(exchanges, FACADE="on", LIVE="off", WEB_CONCURRENCY="2")
+    exchanges = start_simulator(binance=12, bybit=12, okx=12, latency_ms=200)
+    given = service_settings(exchanges, FACADE="on", LIVE="off", WEB_CONCURRENCY="2", EXCHANGES=ALL)
     service = await start_service("serve", **given)
     await service.collect("5m")
     # Real time: who has heard of no time of the exchange for a minute takes this machine's clock.
@@ -102,12 +112,11 @@ async def test_fifty_clients_at_one_close_are_one_request_per_question(
     if left_s < 40:  # the clients need a moment to start: the next close
         left_s += 300
     exchanges.post("/sim/stats/reset")
-    here = service.address
     # An answer of one minute does not serve the next, and the two processes know the time of the
     # exchange to a second only: nearer to a close, each of them would ask.
-    about = (f"{here}/binance", f"{here}/bybit", str(time.time() + left_s + 2))
+    about = (here(service), str(time.time() + left_s + 2))
     told = await run(bench_python, "ask_at_close_ccxt.py", "50", *about, within_s=600)
-    assert len(told) == 2 * (3 * 3 + 1)
+    assert len(told) == 2 * (3 * 3 + 1) + 3 * 2 + 1
     asked = Counter(
         (each["exchange"], each["endpoint"], frozenset(parse_qsl(each["query"])))
         for each in exchanges.get("/sim/requests")["requests"]
@@ -125,24 +134,31 @@ async def test_a_million_numbers_are_those_of_the_exchanges(
     bench_python: Path,
 ) -> None:
     """Of all markets with as many candles as are asked for, in each timeframe that is collected."""
-    exchanges = start_simulator(binance=28, bybit=28, no_limits=True)
-    given = service_settings(exchanges, FACADE="on", LIVE="off")
+    exchanges = start_simulator(binance=28, bybit=28, okx=28, no_limits=True)
+    given = service_settings(exchanges, FACADE="on", LIVE="off", EXCHANGES=ALL)
     given |= {"HISTORY_CANDLES": "499", "FUNDING_HISTORY": "400"}
     service = await start_service(**given)
-    symbols: dict[str, dict[str, list[str]]] = {"binance": {}, "bybit": {}}
+    symbols: dict[str, dict[str, list[str]]] = {str(each): {} for each in Exchange}
     for timeframe in ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"):
         await service.collect(timeframe, timeout_s=300)
         for market in (await service.get(f"/cache/{timeframe}"))["markets"]:
             if len(market["rows"]) == 499:
                 by_timeframe = symbols[market["exchange"]]
-                by_timeframe.setdefault(timeframe, []).append(market["symbol"])
+                by_timeframe.setdefault(timeframe, []).append(_native(market))
     await service.funding_ready()
     about = (str(time.time_ns() // 1_000_000), json.dumps(symbols))
-    addresses = (service.address, exchanges.base_url, exchanges.base_url)
+    addresses = (service.address, exchanges.base_url)
     told = await run(bench_python, "compare_ccxt.py", *addresses, *about, within_s=900)
     print(told)  # noqa: T201
     each = told["exchanges"].values()
-    assert [found["different"] for found in each] == [[], []]
+    assert [found["different"] for found in each] == [[], [], []]
+    assert all(found["cached"] > 100_000 for found in each)
     assert sum(sum(found["numbers"].values()) for found in each) >= 1_000_000
     # Turnovers of 16 digits and more, as of days, are left to the exchange.
     assert sum(found["cached"] for found in each) >= 500_000
+
+
+def _native(market: dict[str, Any]) -> str:
+    """The exchange's id of a market of a document."""
+    is_okx = market["exchange"] == Exchange.OKX
+    return f"{market['base']}-{market['quote']}-SWAP" if is_okx else str(market["symbol"])

@@ -1,7 +1,8 @@
 """Asks two addresses the same with ccxt, and compares all numbers of the answers.
 
-python compare_ccxt.py HERE BINANCE BYBIT NOW_MS SYMBOLS: HERE has /binance/... and /bybit/..., and
-SYMBOLS is JSON, the exchange's names of markets by exchange and timeframe.
+python compare_ccxt.py HERE THERE NOW_MS SYMBOLS: HERE has /binance/..., /bybit/... and /okx/...,
+THERE all their own paths, and SYMBOLS is JSON, the exchange's names of markets by exchange and
+timeframe.
 
 It asks for closed candles, and of the markets of 1h for open interest and funding rates, too. What
 ccxt makes of both answers must be equal, and so must each field of a candle as it came, as a
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from ask_ccxt import HOUR_MS, clients  # type: ignore[import-not-found]  # beside this one
+from ask_ccxt import HOUR_MS, MOST, clients  # type: ignore[import-not-found]  # beside this one
 
 LENGTHS_MS = {"m": HOUR_MS // 60, "h": HOUR_MS, "d": 24 * HOUR_MS}
 CANDLES = 490
@@ -25,12 +26,16 @@ INTEREST_ROWS = 150
 RATES = 40
 # Of the fields of a candle: prices, volume, turnover, and Binance's trades and taker volumes. Times
 # are compared, too, and not counted.
-COUNTED = {"binanceusdm": (1, 2, 3, 4, 5, 7, 8, 9, 10), "bybit": (1, 2, 3, 4, 5, 6)}
+COUNTED = {
+    "binanceusdm": (1, 2, 3, 4, 5, 7, 8, 9, 10),
+    "bybit": (1, 2, 3, 4, 5, 6),
+    "okx": (1, 2, 3, 4, 5, 6, 7, 8),
+}
 
 
 def fields(answer: Any) -> list[list[Decimal]]:
     """The candles of an answer as they came."""
-    rows = answer if isinstance(answer, list) else answer["result"]["list"]
+    rows = answer if isinstance(answer, list) else answer.get("data") or answer["result"]["list"]
     return [[Decimal(str(field)) for field in row] for row in rows]
 
 
@@ -53,8 +58,14 @@ class Comparison:
 
     def candles(self, symbol: str, timeframe: str, now_ms: int) -> None:
         length_ms = int(timeframe[:-1]) * LENGTHS_MS[timeframe[-1]]
-        first_ms = now_ms - now_ms % length_ms - CANDLES * length_ms
-        self._ask(lambda exchange: exchange.fetch_ohlcv(symbol, timeframe, first_ms, CANDLES))
+        end_ms = now_ms - now_ms % length_ms
+        page = MOST.get(self._both[0].id, CANDLES)
+        for first_ms in range(end_ms - CANDLES * length_ms, end_ms, page * length_ms):
+            count = min(page, (end_ms - first_ms) // length_ms)
+            self._page(symbol, timeframe, first_ms, count)
+
+    def _page(self, symbol: str, timeframe: str, first_ms: int, count: int) -> None:
+        self._ask(lambda exchange: exchange.fetch_ohlcv(symbol, timeframe, first_ms, count))
         told, true = (fields(exchange.last_json_response) for exchange in self._both)
         counted = COUNTED[self._both[0].id]
         numbers = len(true) * len(counted)
@@ -65,7 +76,7 @@ class Comparison:
             self.different.append(f"fields of {self._both[0].last_request_url}")
 
     def history(self, symbol: str, now_ms: int) -> None:
-        first_ms = now_ms - now_ms % HOUR_MS - (INTEREST_ROWS + 5) * HOUR_MS + 1
+        first_ms = now_ms - now_ms % HOUR_MS - (INTEREST_ROWS + 5) * HOUR_MS + 2
         wanted = "1h", first_ms, INTEREST_ROWS + 10, {"until": first_ms + INTEREST_ROWS * HOUR_MS}
         _, true = self._ask(lambda found: found.fetch_open_interest_history(symbol, *wanted))
         names = ("openInterestAmount", "openInterestValue")
@@ -77,11 +88,13 @@ class Comparison:
         self.numbers["funding rates"] += sum(row["fundingRate"] is not None for row in true)
 
 
-def main(here: str, binance: str, bybit: str, now_ms: str, symbols: str) -> None:
+def main(here: str, there: str, now_ms: str, symbols: str) -> None:
     began_s = time.monotonic()
-    ours, theirs = clients(f"{here}/binance", f"{here}/bybit"), clients(binance, bybit)
+    wanted = json.loads(symbols)
+    ours = clients({name: f"{here}/{name}" for name in wanted})
+    theirs = clients(dict.fromkeys(wanted, there))
     told: dict[str, Any] = {}
-    for name, by_timeframe in json.loads(symbols).items():
+    for name, by_timeframe in wanted.items():
         comparison = Comparison(ours[name], theirs[name])
         for exchange in (ours[name], theirs[name]):
             exchange.load_markets()
