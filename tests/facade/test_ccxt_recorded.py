@@ -5,7 +5,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -53,7 +53,7 @@ def faults(endpoint: str) -> AnswerFaults:
 def candles(body: bytes, timeframe: str) -> Iterator[list[float]]:
     """By time, as ccxt has them: time, open, high, low, close and coins."""
     read = OKX.read_klines(body, MARKET, LENGTHS_MS[timeframe], faults("klines"))
-    yield from sorted([each[0], *map(float, each[1:6])] for each in read)
+    yield from sorted([cells[0], *map(float, cells[1:6])] for cells in map(list[Any], read))
 
 
 async def test_ccxt_reads_the_recorded_answers_as_we_do(

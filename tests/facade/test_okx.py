@@ -1,5 +1,6 @@
 """OKX's questions and answers as its documentation has them: windows, bars, contracts, errors."""
 
+from dataclasses import astuple
 from decimal import Decimal
 from typing import Any
 
@@ -45,8 +46,10 @@ def asked(path: str, **query: object) -> Any:
     ],
 )
 def test_candles_are_asked_for(query: dict[str, object], question: tuple[Any, ...] | None) -> None:
-    expected = None if question is None else CandleQuestion(NATIVE, *question, 1440)
-    assert asked(CANDLES, **query) == expected
+    found = asked(CANDLES, **query)
+    assert (None if found is None else astuple(found)) == (
+        None if question is None else (NATIVE, *question, 1440, True)
+    )
 
 
 def test_old_candles_are_asked_for_without_the_forming_one() -> None:
