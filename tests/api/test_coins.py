@@ -49,7 +49,7 @@ async def test_coins_and_a_database_that_is_there(
         ("exchnge=binance", "did you mean exchange? The parameters are exchange, timeframe, as_of"),
         ("symbol=BTCUSDT", "unknown parameter: The parameters are exchange, timeframe, as_of"),
         ("exchange=binance&exchange=bybit", "must be given once"),
-        ("exchange=", "'binance' or 'bybit'"),
+        ("exchange=", "'binance', 'bybit' or 'okx'"),
         ("timeframe=", "'5m'"),
         ("as_of=", "must be UTC milliseconds or ISO 8601"),
         ("as_of=1764547200", "must be in milliseconds"),
