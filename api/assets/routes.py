@@ -16,6 +16,7 @@ from api.documents.query import LARGEST_INTEGER, only_parameters
 from api.documents.validators import entity_tag, etag_matches
 from api.openapi import responses
 from api.state import ApiState
+from timing.clock import now_ms
 
 LIST: Final = "/market"
 _LEVEL: Final = 3
@@ -130,9 +131,11 @@ def _packed(body: bytes, coding: Coding) -> bytes:
 def _with_headers(
     answer: Response, document: CachedDocument, representation: bytes, coding: Coding
 ) -> Response:
+    age_s = max(0, now_ms() - document.meta.updated_at_ms) // 1000
     answer.raw_headers += [
         (b"etag", entity_tag(representation, coding)),
         (b"last-modified", document.last_modified),
+        (b"age", b"%d" % age_s),
         NO_CACHE,
         (b"vary", b"Accept-Encoding"),
     ]

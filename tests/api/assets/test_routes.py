@@ -2,8 +2,10 @@
 
 import asyncio
 import gzip
+import time
 import zlib
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from typing import Any
 
 import orjson
@@ -54,6 +56,17 @@ async def test_codings_have_the_same_bytes_and_the_validator_of_any_gives_304(
     assert unchanged["etag"].rpartition("-")[0] == headers["ETag"].rpartition("-")[0]
     other = headers["ETag"].replace(str(AS_OF), str(AS_OF - 1))
     assert (await get(served, path, If_None_Match=other))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/cache/overview", "/market", "/market/PEPE"])
+async def test_answers_say_how_old_they_are(native_api: ServedApi, path: str) -> None:
+    made_ms = time.time_ns() // 1_000_000 - 90_000
+    await native_api.publish("overview", document_of(MARKETS), AS_OF, updated_at_ms=made_ms)
+    status, headers, _ = await get(native_api, path)
+    assert status == 200 and 90 <= int(headers["age"]) < 120
+    unchanged = (await get(native_api, path, If_None_Match=headers["etag"]))[1]
+    assert 90 <= int(unchanged["age"]) < 120
+    assert unchanged["last-modified"] == formatdate(made_ms // 1000, usegmt=True)
 
 
 @pytest.mark.parametrize("path", ["/cache/overview", "/market", "/market/PEPE"])

@@ -148,6 +148,16 @@ def test_the_coin_that_two_of_three_do_not_mean_is_left_out() -> None:
     assert "40" in left["reason"] and "1.5" in left["reason"]
 
 
+def test_prices_count_by_turnover_where_open_interest_is_not_known_of_all() -> None:
+    traded = told("third", price=1.4)
+    traded.interest.clear()
+    traded.candles = {ms: (price, 1000.0) for ms, (price, _) in traded.candles.items()}
+    markets = [told("binance", price=1.0), told("bybit", price=1.2), traded]
+    assert only(markets)["price"]["median"] == 1.4
+    traded.candles = {ms: (price, 10.0) for ms, (price, _) in traded.candles.items()}
+    assert only(markets)["price"]["median"] == 1.2
+
+
 def test_stale_markets_are_named_and_not_summed() -> None:
     older = told("bybit")
     del older.candles[NOW - STEP_MS]
