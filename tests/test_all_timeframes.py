@@ -22,7 +22,7 @@ async def test_one_post_brings_the_documents_of_the_setting(
     assert last["result"]["markets"] == 4
     listed = (await service.get("/cache"))["documents"]
     made = {entry["name"]: entry["document"] for entry in listed if entry["document"]}
-    assert set(made) == {"5m", "4h", "8h", "global_fr"}
+    assert set(made) == {"5m", "4h", "8h", "global_fr", "overview"}
     for name in asked["produces"]:
         document = await service.get(f"/cache/{name}")
         assert len(document["markets"]) == 4

@@ -30,7 +30,7 @@ class Watched(CacheManager):
 
     async def save_to_cache(self, name: str, *args: Any, **options: Any) -> DocumentMeta:
         meta = await super().save_to_cache(name, *args, **options)
-        if not name.startswith("base:"):
+        if not name.startswith("base:") and name != "overview":
             self.versions.append(version_of(await self.get_from_cache(name)))
         return meta
 
