@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from data_collector import Collected, CollectionFailed
 from data_collector.incremental import HOLES_PER_RUN, LEAST_OVERLAP, NULLS_PER_RUN
-from market.markets import DEFAULT_EXCHANGES, Exchange, Market
+from market.markets import Exchange, Market
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.refreshing import H4, Documents, collect, rows_by_key, with_old_markets
 from tests.fixtures.simulated_markets import SimulatedMarkets
@@ -60,7 +60,7 @@ async def _live_through(data: st.DataObject, *, fills: bool) -> None:
     timeframe = data.draw(st.sampled_from([H4, H4, H4, *COLLECTED]), "timeframe")
     step_ms = timeframe.interval_ms
     world = SimulatedMarkets(data.draw(st.integers(0, 2**16), "seed"), fills=fills)
-    for exchange in DEFAULT_EXCHANGES:
+    for exchange in Exchange:
         world.add(exchange, "OLD", NOW_MS - 2000 * DAY_MS)
         for name in ("A", "B"):
             age = data.draw(st.integers(-200, 200), f"age of {exchange} {name}")
@@ -80,7 +80,7 @@ async def _live_through(data: st.DataObject, *, fills: bool) -> None:
             st.sampled_from(["", "correction", "relisting", "killed", *_DOWN, *_HISTORIES]), "event"
         )
         market = data.draw(st.sampled_from([c.market for c in world.contracts.values()]))
-        exchange = data.draw(st.sampled_from(DEFAULT_EXCHANGES))
+        exchange = data.draw(st.sampled_from(Exchange))
         if event == "correction" and market.key in fetched_ms:
             # Of a candle that is asked for again in any case; older ones wait for their day.
             back = data.draw(st.integers(0, LEAST_OVERLAP - 3)) * step_ms
