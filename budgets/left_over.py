@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from budgets.proxies import pause_key
-from budgets.slots import SLOTS_OF_NOW, budget_key, parts_of, slot_ms_of, slots_of
+from budgets.slots import SLOTS_OF_NOW, budget_key, parts_of, slot_ms_of, slots_in, slots_of
 from market.markets import Exchange
 from stores.hot.replies import elements, text, whole_number
 from stores.hot.store import HotStore
@@ -19,7 +19,7 @@ _MILLION: Final = 1_000_000
 # KEYS: the counter's slots, those of what was taken here, the exchange's pause. ARGV: quantity,
 # slot ms, slots for which room is held, parts of a slot, weight (0: only look), share in
 # millionths, what is used as far as the caller knows, the part of the share that may be used, in
-# millionths.
+# millionths, slots for which room is held that was taken here: it only has to be about a window.
 # Reply: 1 if there is room, ms after which to ask again, ms of pause left, its cause, what is used,
 # and the share of what is left.
 # It begins with a write that a full store allows, as that of slots.py does.
@@ -47,6 +47,7 @@ local function sum(key)
 end
 if type(redis.pcall('HDEL', KEYS[2], '')) == 'table' then redis.call('DEL', KEYS[2]) end
 local used = math.max(sum(KEYS[1]), known)
+slots = tonumber(ARGV[9])
 local paused = redis.call('PTTL', KEYS[3])
 local cause = paused > 0 and redis.pcall('GET', KEYS[3])
 if type(cause) == 'string' then return {0, 0, paused, cause, used, 0} end
@@ -109,7 +110,10 @@ class LeftOver:
         share = round(self._share * _MILLION)
         free, wait_ms, paused_ms, cause, used, allowance = await self._take.run(
             [budget, f"{budget}:left_over", pause_key(egress_id, exchange)],
-            [quantity, slot_ms, slots, parts, weight, share, known, round(part * _MILLION)],
+            [
+                *(quantity, slot_ms, slots, parts, weight, share, known, round(part * _MILLION)),
+                slots_in(limit),
+            ],
             reply=elements(
                 *(whole_number(0, 1), whole_number(), whole_number(), text),
                 *(whole_number(), whole_number()),

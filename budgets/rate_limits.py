@@ -214,6 +214,13 @@ class ExchangeLimits:
         now = self._clock.monotonic_s()
         return max(each.budget.used(now) for each in self._accounts.all_of(counter))
 
+    def fits_each(self, counter: str, markets: int, part: float) -> bool:
+        """Whether a request for each of so many markets fits in this part of the counter's budget,
+        beside what is in use; of a limit by market in that of each."""
+        budget = self.budgets[counter]
+        needed = 1 if budget.limit.by_market else markets
+        return self.used(counter) + needed <= budget.quantity * part
+
     def used_of(self, counter: str, market: str | None) -> int:
         """The same of a limit by market for this market, or for requests about none."""
         account = self._accounts.find(counter, market)

@@ -124,11 +124,14 @@ def slot_ms_of(limit: Limit) -> int:
     return round(limit.window_s * 1000 / _SLOTS)
 
 
+def slots_in(limit: Limit) -> int:
+    """How many slots the limit's window has."""
+    return math.ceil(limit.window_s * 1000 / slot_ms_of(limit))
+
+
 def slots_of(limit: Limit) -> int:
     """For how many slots room is held after its own, which adds its length."""
-    if limit.window_s < _SHORT_WINDOW_S:
-        return math.ceil(limit.window_s / _SHORTEST_SLOT_S) + _MORE_OF_SHORT
-    return _SLOTS
+    return slots_in(limit) + (_MORE_OF_SHORT if limit.window_s < _SHORT_WINDOW_S else 0)
 
 
 def parts_of(limit: Limit) -> int:

@@ -142,9 +142,7 @@ class _Run:
         for exchange, markets in asked.items():
             counter = endpoint_table(exchange, Endpoint.OPEN_INTEREST).counter
             limits = self.context.client.limits.for_exchange(exchange)
-            budget = limits.budgets[counter]
-            needed = 1 if budget.limit.by_market else markets
-            if limits.used(counter) + needed <= budget.quantity * _LEFT_TO_PASSES:
+            if limits.fits_each(counter, markets, _LEFT_TO_PASSES):
                 room.add(exchange)
         return frozenset(room)
 

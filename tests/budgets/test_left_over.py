@@ -107,3 +107,21 @@ async def test_looking_takes_nothing(parts: Parts) -> None:
 async def test_keys_of_another_type_are_replaced(parts: Parts) -> None:
     await parts.store.execute("SET", "budget:default:binance:weight:left_over", "x")
     assert (await parts.ask(10)).is_free
+
+
+async def test_markets_that_are_counted_apart_have_their_own(parts: Parts) -> None:
+    limit, okx = Limit(10, 2.0, by_market=True), Exchange.OKX
+
+    async def ask(market: str | None) -> bool:
+        took = await parts.left_over.take(okx, "funding", limit, 9, 1, 0, market=market)
+        return took.is_free
+
+    assert [await ask("BTCUSDT") for _ in range(4)] == [True, True, False, False]  # 0.3 of 9
+    assert await ask("ETHUSDT") and await ask(None)
+    # What the collector takes of a market is not left of that one.
+    shared = SharedBudgets(parts.store, "default", SystemClock())
+    for _ in range(9):
+        assert (await shared.reserve(okx, "funding", limit, 9, 1, "SOLUSDT")).room
+    assert not (await shared.reserve(okx, "funding", limit, 9, 1, "SOLUSDT")).room
+    assert not await ask("SOLUSDT")
+    assert await ask("XRPUSDT")

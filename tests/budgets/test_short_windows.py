@@ -133,6 +133,12 @@ async def test_markets_are_counted_apart_where_the_limit_says_so() -> None:
     assert limits.used_of("open_interest", "M1USDT") == 1
     assert limits.used_of("open_interest", "OTHERUSDT") == 0
     assert limits.used_of("open_interest", None) == 0
+    # 9 of each market, of which the first has 2: one more for each market fits, whatever their
+    # number; of candles, which count together, 36 do.
+    assert limits.fits_each("open_interest", 300, 3 / 9)
+    assert not limits.fits_each("open_interest", 300, 2.9 / 9)
+    time.clock.now += 10
+    assert limits.fits_each("candles", 36, 1.0) and not limits.fits_each("candles", 37, 1.0)
 
 
 async def test_requests_about_no_market_count_together() -> None:

@@ -148,6 +148,8 @@ def test_the_share_leaves_a_collection_its_requests_for_each_market(
 ) -> None:
     client = ExchangeClient(load_settings(rate_fraction=0.9))
     assert share_beside_collections(client, BINANCE, count) == pytest.approx(share)
+    # 9 requests in two seconds of each market, of which a collection needs one
+    assert share_beside_collections(client, Exchange.OKX, count) == 0.5
 
 
 async def test_requests_are_sent_within_the_share_of_their_exchange() -> None:

@@ -15,7 +15,7 @@ from market.markets import Exchange, Market
 from market.timeframes import DAY_MS, Timeframe
 
 NOW_MS = 1_795_132_800_000 + 700_000  # some minutes after a full day, 2026-11-20
-BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+BINANCE, BYBIT, OKX = Exchange.BINANCE, Exchange.BYBIT, Exchange.OKX
 MARKETS = 500
 NINE = [each for each in Timeframe if each.collected_as is each]
 
@@ -103,3 +103,32 @@ def test_half_of_the_budget_takes_twice_the_time() -> None:
     half = costs_of(timeframes=[Timeframe.H1], what="candles", share=0.5)
     assert half.seconds == pytest.approx(2 * whole.seconds)
     assert half.requests == whole.requests
+
+
+def test_a_limit_by_market_takes_the_time_of_one_market() -> None:
+    wanted = wish(
+        timeframes=[Timeframe.H1],
+        what=["candles", "open_interest"],
+        from_ms=NOW_MS - 40 * DAY_MS,
+        collected=[OKX],
+        usual=NINE,
+        now_ms=NOW_MS,
+    )
+    targets = [
+        Target(Market(OKX, f"M{n}USDT", f"M{n}", "USDT", 1), funding_hours=8) for n in range(100)
+    ]
+    bounds = Bounds(NOW_MS, lambda _: 0, {})
+    shares = shares_beside_collections(0.9, 0.5, {OKX: 100})
+    assert shares[OKX, "open_interest"] == 0.5  # collections need one request of each market
+    costs = estimate(wanted, targets, lambda _: bounds, {}, Costs(0.9, shares))
+    found = {line.name: line for line in costs.lines() if line.requests}
+    # 960 hours: 4 pages of candles, 10 of snapshots.
+    assert found["1h"].requests == pytest.approx(400, abs=100)
+    assert found["1h"].seconds == found["1h"].requests * 2 / (18 * 0.5)
+    assert found["open_interest"].requests == pytest.approx(1000, abs=100)
+    assert found["open_interest"].seconds == found["open_interest"].requests / 100 * 2 / (9 * 0.5)
+    by_limit = costs.by_limit()
+    assert by_limit[OKX, "open_interest"] == (
+        found["open_interest"].requests,
+        found["open_interest"].seconds,
+    )
