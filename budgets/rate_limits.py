@@ -33,16 +33,26 @@ class ExchangeLimits:
         self._clock = clock
         self._shared = shared
         self._accounts = Accounts(VENUES[exchange].limits, fraction)
-        # By counter; of a limit by market the budget of the requests about none.
-        self.budgets = self._accounts.budgets
         self.pace = Pace()
         # Of each limit, where a refusal concerns that alone; of one by market of all markets, in
         # case the exchange counts them together.
         hold_s = VENUES[exchange].default_pause_s if VENUES[exchange].refuses_by_limit else None
         self._hold_s = hold_s
-        self._paces = {} if hold_s is None else {each: Pace(hold_s) for each in self.budgets}
+        self._paces = (
+            {} if hold_s is None else {each: Pace(hold_s) for each in VENUES[exchange].limits}
+        )
         self._paused_until = 0.0
         self._pause_cause = ""
+
+    @property
+    def budgets(self) -> Mapping[str, Budget]:
+        """By counter; of a limit by market the budget of the requests about none."""
+        return self._accounts.budgets
+
+    def account(self, counter: str, market: str | None) -> Account | None:
+        """The budget that such requests count against, and who waits for it; None if it is one by
+        market of which nothing is used."""
+        return self._accounts.find(counter, market)
 
     async def admit(self, request: Request, share: float | None = None) -> Ticket:
         """Waits until the request may be sent.
@@ -120,7 +130,7 @@ class ExchangeLimits:
         """How long `admit` would wait, as far as this process knows; 0: not at all."""
         now = self._clock.monotonic_s()
         waits = [0.0, self._paused_until - now, self._pace_delay(request, now)]
-        if (account := self._accounts.find(request.counter, request.symbol)) is not None:
+        if (account := self.account(request.counter, request.symbol)) is not None:
             waits.append(account.budget.delay(now, request.weight))
             waits.append(account.budget.share_free_in(now, request.weight, share))
         return max(waits)
@@ -132,7 +142,7 @@ class ExchangeLimits:
         headers: Mapping[str, str],
     ) -> None:
         """Takes the ticket back, and the usage that the headers report, if any."""
-        account = self._accounts.find(request.counter, request.symbol)
+        account = self.account(request.counter, request.symbol)
         if account is None:
             return  # it holds no ticket
         now, budget = self._clock.monotonic_s(), account.budget
@@ -223,7 +233,7 @@ class ExchangeLimits:
 
     def used_of(self, counter: str, market: str | None) -> int:
         """The same of a limit by market for this market, or for requests about none."""
-        account = self._accounts.find(counter, market)
+        account = self.account(counter, market)
         return account.budget.used(self._clock.monotonic_s()) if account is not None else 0
 
     @property

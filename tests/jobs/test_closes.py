@@ -183,8 +183,9 @@ class Used(Budget):
 
 async def no_room(context: JobContext) -> Free:
     """This process has room for one more request for open interest; returns what frees the rest."""
-    budgets = context.client.limits.for_exchange(Exchange.BINANCE).budgets
-    used = budgets["open_interest"] = Used(budgets["open_interest"].limit, 0.9)
+    account = context.client.limits.for_exchange(Exchange.BINANCE).account("open_interest", None)
+    assert account is not None
+    used = account.budget = Used(account.budget.limit, 0.9)
 
     async def free() -> None:
         used.room = 900
