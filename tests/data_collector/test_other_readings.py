@@ -16,11 +16,11 @@ from data_collector import ExchangeClient, fetch_market_data
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from data_collector.listings import fetch_instruments
 from data_collector.run import CollectionRun
-from market.markets import DEFAULT_EXCHANGES, Exchange, FundingByMarket, Market, MarketSeries
+from market.markets import Exchange, FundingByMarket, Market, MarketSeries
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.other_exchanges import Coin, Reading, Stub
 
-BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+BINANCE, BYBIT, OKX = Exchange.BINANCE, Exchange.BYBIT, Exchange.OKX
 NOW_MS = 1_795_185_441_250  # 2026-11-20 14:37:21.250 UTC
 MIDNIGHT_MS = NOW_MS - NOW_MS % DAY_MS
 H4_MS = 4 * HOUR_MS
@@ -42,6 +42,9 @@ COINS = [
     Coin(BYBIT, "SHIB1000USDT", intervals=((0, 8), (MIDNIGHT_MS - 90 * DAY_MS, 4))),
     Coin(BYBIT, "A&B=C%USDT", intervals=((0, 1),)),
     Coin(BYBIT, "MIDUSDT", listed_ms=MIDNIGHT_MS - 3 * DAY_MS + 5 * HOUR_MS),
+    Coin(OKX, "BTCUSDT"),
+    Coin(OKX, "SATSUSDT", intervals=((0, 8), (MIDNIGHT_MS - 20 * DAY_MS, 2))),
+    Coin(OKX, "YOUNGUSDT", listed_ms=NOW_MS - 30 * DAY_MS - 7 * HOUR_MS),
 ]
 
 
@@ -88,15 +91,17 @@ class Bench:
     ) -> list[list[Any]]:
         step = timeframe.interval_ms
         last = as_of_ms // step * step
-        # Both exchanges' settlements are known up to the smaller of their clocks.
+        # All exchanges' settlements are known up to the smaller of their clocks.
         now_ms = min(self.stub.clock(other.exchange) for other in self.stub.coins.values())
-        known = coin.settlements(now_ms)[-KEEP:]
+        known = settlements(coin, now_ms)[-KEEP:]
         settled = [row for row in known if row[0] <= as_of_ms]
         rows = []
         for open_ms in coin.opens(step, last - (candles - 1) * step, last):
             if not coin.trades(open_ms):
                 continue
-            oldest = as_of_ms - 30 * DAY_MS if coin.exchange is BINANCE else 0
+            oldest = as_of_ms - {BINANCE: 30 * DAY_MS, OKX: 1440 * step}.get(
+                coin.exchange, as_of_ms
+            )
             interest = coin.interest(open_ms) if open_ms >= oldest else None
             rates = [rate for stamp, rate in settled if stamp < open_ms + step]
             rows.append(
@@ -120,6 +125,12 @@ class Bench:
                 assert delivered[Timeframe.H8, coin.market.key] == _eight_hours(
                     coin, rows, window_ms
                 )
+
+
+def settlements(coin: Coin, now_ms: int) -> list[tuple[int, str]]:
+    """Those that are served: OKX's of three months."""
+    first_ms = now_ms - 90 * DAY_MS if coin.exchange is OKX else 0
+    return coin.settlements(now_ms, first_ms)
 
 
 def _eight_hours(coin: Coin, rows: list[list[Any]], window_ms: int) -> list[list[Any]]:
@@ -150,7 +161,10 @@ def _eight_hours(coin: Coin, rows: list[list[Any]], window_ms: int) -> list[list
 @asynccontextmanager
 async def bench_for(reading: Reading, coins: Sequence[Coin] = COINS) -> AsyncIterator[Bench]:
     async with Stub(coins, reading).serving() as stub:
-        settings = load_settings(binance_base_url=stub.base_url, bybit_base_url=stub.base_url)
+        settings = load_settings(
+            exchanges=",".join(Exchange),
+            **{f"{exchange}_base_url": stub.base_url for exchange in Exchange},
+        )
         async with ExchangeClient(settings) as client:
             yield Bench(stub, client, [coin.market for coin in coins])
 
@@ -168,7 +182,13 @@ READINGS = {
     "ten rows": Reading(short_pages=lambda endpoint, limit: 10),
     "newest kept": Reading(short_pages=lambda endpoint, limit: 70, binance_keeps_newest=True),
     "wide horizon": Reading(binance_keeps_newest=True, horizon_ms=35 * DAY_MS),
-    "clocks apart": Reading(clocks_ms={BINANCE: 9 * MINUTE_MS, BYBIT: 9 * MINUTE_MS - 7000}),
+    "clocks apart": Reading(
+        clocks_ms={
+            BINANCE: 9 * MINUTE_MS,
+            BYBIT: 9 * MINUTE_MS - 7000,
+            OKX: 9 * MINUTE_MS - 3000,
+        }
+    ),
     "clocks far apart": Reading(clocks_ms={BINANCE: -4000, BYBIT: 11 * HOUR_MS}),
 }
 CANDLES = {
@@ -182,7 +202,8 @@ CANDLES = {
 
 
 async def _rows_are_true(reading: Reading, timeframe: Timeframe, candles: int) -> None:
-    async with bench_for(reading) as bench:
+    coins = [coin for coin in COINS if coin.exchange in reading.clocks_ms]
+    async with bench_for(reading, coins) as bench:
         await bench.refresh()
         await bench.assert_true(timeframe, candles, NOW_MS + min(reading.clocks_ms.values()))
         assert bench.stub.rejected == []
@@ -232,7 +253,7 @@ async def test_settlements_of_all_symbols_may_be_in_the_order_of_symbols(unorder
             assert bench.funding[coin.market.key].rows == rows
 
 
-@pytest.mark.parametrize("exchange", DEFAULT_EXCHANGES)
+@pytest.mark.parametrize("exchange", Exchange)
 async def test_intervals_that_get_shorter_and_longer_again(exchange: Exchange) -> None:
     day = MIDNIGHT_MS + DAY_MS
     changes = ((8, 4), (12, 1), (15, 8))  # after the settlement of this hour, to so many hours
@@ -243,9 +264,13 @@ async def test_intervals_that_get_shorter_and_longer_again(exchange: Exchange) -
             bench.stub.now_ms = day + round(hour * HOUR_MS) + 10 * MINUTE_MS
             await bench.refresh()
             series = bench.funding[coin.market.key]
-            known = coin.settlements(bench.stub.now_ms)[-KEEP:]
+            # What was served once is kept.
+            first_ms = settlements(coin, day + 7 * HOUR_MS + 10 * MINUTE_MS)[0][0]
+            known = coin.settlements(bench.stub.now_ms, first_ms)[-KEEP:]
             assert series.rows == [(stamp, float(rate)) for stamp, rate in known]
-            assert series.interval_hours == hours
+            # OKX tells the last settlement and the next: between 15:00 and 16:00 it is an hour.
+            in_force = 1 if exchange is OKX and hour == 15.5 else hours
+            assert series.interval_hours == in_force
             await bench.assert_true(Timeframe.H1, 30, bench.stub.now_ms)
 
 
