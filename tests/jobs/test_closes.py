@@ -230,7 +230,7 @@ async def test_documents_do_not_wait_for_open_interest_that_the_limit_holds_up(
         await closes.all()
         closes.go_to(MIDNIGHT_MS + 5_000)
         free = await take_room(closes.runner.context)
-        published = []
+        published: list[tuple[str, int]] = []
 
         async def publish(name: str, *args: Any, **options: Any) -> Any:
             if name == "overview":
