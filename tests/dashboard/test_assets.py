@@ -120,6 +120,30 @@ async def test_the_list_is_that_of_the_api(demo_page: OpenPage, demo_service: Se
     assert known > 6 * len(told)
 
 
+async def test_what_is_not_known_in_the_list(demo_page: OpenPage, demo_service: Service) -> None:
+    page = await demo_page("#/now", size=PHONE)
+    name = "<b>" + "X" * 300
+
+    def poor(told: Any) -> Any:
+        nothing = dict.fromkeys(("price", "spread_bps", "rate_8h", "rate_year", "turnover_24h"))
+        nothing |= {"open_interest": {"coins": None, "quote": None}}
+        nothing |= {"change": dict.fromkeys(SPANS), "exchanges": [], "left_out": 2}
+        return told | {"assets": [{"asset": name} | nothing, *told["assets"]]}
+
+    await altered(page, "**/market", poor)
+    await page.goto("?#/assets")
+    await page.page.wait_for_selector(LIST)
+    shown = await table(page)
+    assert [*shown][-1] == name  # what is not known comes last
+    figures = {column: cell for column, cell in shown[name].items() if column != "exchanges"}
+    assert len(figures) == 10 and all(agrees(cell, None) for cell in figures.values()), figures
+    cell = page.page.locator(LIST).last.locator("[data-column=exchanges]")
+    assert await cell.inner_text() == "none 2 left out"
+    assert "2 markets left out of sums" in await page.text(".fresh")
+    assert await page.fits()
+    await page.page.unroute_all(behavior="ignoreErrors")
+
+
 async def test_order_search_and_the_way_there_and_back(
     demo_page: OpenPage, demo_service: Service
 ) -> None:

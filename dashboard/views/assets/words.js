@@ -23,7 +23,7 @@ export const priced = (value) => html`<data value=${plain(value)}>${exact(Number
 export const unknown = () => html`<span title="not known">–<span class="unseen"> not known</span></span>`;
 
 const MEANINGS = [
-  ["One instant", "All figures are of the same time, the end of a 5m candle that all exchanges have: the price then is its close, open interest the snapshot stamped with it."],
+  ["One instant", "All figures are of the same time, the end of the newest 5m candle of which open interest is known: the price is the close of that candle, open interest the snapshot stamped with that end."],
   ["Price", "Of one coin: a contract of 1000PEPE counts as a thousand. Over exchanges it is the median, weighted by open interest."],
   ["Spread", "How far the highest price lies above the lowest, in basis points (0.01%) of the lowest; without fees."],
   ["Open interest", "One-sided: each contract has a long and a short side, and one of them is counted. In quote it is each market’s coins times its own price, then summed."],
