@@ -21,20 +21,8 @@ MINUS: Final = "\N{MINUS SIGN}"
 UNKNOWN: Final = "–"  # and words for who listens
 BASES: Final = (
     *("BTC", "1000PEPE", "1000000MOG", "1MBABYDOGE", "SHIB1000", "10000SATS", "1000000BABYDOGE"),
-    *(
-        "1INCH",
-        "0G",
-        "4",
-        "42",
-        "1000X",
-        "1MT",
-        "1MBTC",
-        "LUNA2",
-        "X10000",
-        "TOMI1000",
-        "龙虾",
-        "B10",
-    ),
+    *("1INCH", "0G", "4", "42", "1000X", "1MT", "1MOG", "1MBTC", "LUNA2", "X10000", "TOMI1000"),
+    *("龙虾", "B10"),
 )
 _SHOWN: Final = """([rows, all]) => [...document.querySelectorAll(rows)].map(row => [
   row.dataset.key ?? row.querySelector("th").innerText,
