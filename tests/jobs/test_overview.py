@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from jobs import overview as overview_module
+from market.markets import Exchange
 from market.timeframes import MINUTE_MS, Timeframe
-from tests.fixtures.jobs import JobRunner, OpenRunner, by_key
+from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.naive_overview import Told, differences, naive_overview
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.jobs.test_closes import opened
@@ -29,15 +30,17 @@ async def expected(runner: JobRunner, at_ms: int, *, candles: int = _REACH) -> A
     truth = runner.exchanges.get(
         "/sim/truth", timeframe="5m", candles=candles, as_of=NOW_MS, funding_history=20
     )
-    known = by_key(await runner.document("global_fr"))
+    markets = (await runner.document("global_fr"))["markets"]
+    known = {(each["exchange"], each["base"]): each for each in markets}
     told = []
     for market in truth["markets"]:
         rows = {row[0]: row for row in market["rows"]}
-        each = Told(market["exchange"], market["symbol"], market["base"])
+        funding = known[market["exchange"], market["base"]]
+        # The symbol is ours: exchanges may name their contracts otherwise.
+        each = Told(market["exchange"], funding["symbol"], market["base"])
         newest = NOW_MS - NOW_MS % _STEP_MS
         each.candles = {ms: (row[4], row[6]) for ms, row in rows.items() if ms < newest}
         each.interest = {ms: row[7] for ms, row in rows.items() if row[7] is not None}
-        funding = known[f"{each.exchange}:{each.symbol}"]
         each.hours, each.checked_ms = market["funding_interval_hours"], funding["checked_at"]
         # The rate of the candle that opens at the instant is the one in force then.
         settled = [ms for ms, _ in funding["rows"] if ms <= at_ms + MINUTE_MS]
@@ -65,6 +68,23 @@ async def test_it_tells_what_the_exchanges_tell(
         assert len(summed) >= 8
         assert all(each["funding"]["rate_8h"] is not None for each in summed)
         assert any(each["change"]["24h"] is not None for each in summed)
+
+
+async def test_three_exchanges_are_summed_as_two(
+    open_runner: OpenRunner, start_simulator: StartSimulator
+) -> None:
+    exchanges = start_simulator(binance=12, bybit=12, okx=12, now=NOW_MS, frozen=True)
+    names = {"exchanges": tuple(Exchange), "okx_base_url": exchanges.base_url}
+    async with open_runner(exchanges, **names) as runner:
+        await runner.complete("discovery")
+        await runner.complete("funding")
+        await runner.complete("collect:all")
+        found = await overview(runner)
+        naive = await expected(runner, found["at"])
+        assert not differences({"at": found["at"], "assets": found["assets"]}, naive)
+        (btc,) = [each for each in found["assets"] if each["asset"] == "BTC"]
+        assert btc["open_interest"]["exchanges"] == sorted(Exchange)
+        assert btc["price"]["spread_bps"] > 0
 
 
 async def test_coins_that_are_counted_in_thousands_are_of_their_asset(
