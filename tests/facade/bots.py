@@ -107,6 +107,12 @@ class Bots:
         found = await self.answers.answer(question, time)
         return None if found is None else found.body
 
+    async def pass_through(self, exchange: Exchange, path: str, query: Mapping[str, str]) -> None:
+        """The exchange answers, and its rows are kept."""
+        _, body = self.told(path, query)
+        self.answers.passed(asked_of(exchange, path, query), body, self.now_ms)
+        await self.hearing.flush()
+
     async def ask(self, exchange: Exchange, path: str, query: Mapping[str, str]) -> bool:
         """Whether the cache answers; if so, it is what the exchange answers."""
         ours = await self.ours(exchange, path, query)
