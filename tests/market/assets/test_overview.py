@@ -71,17 +71,25 @@ def test_a_rate_that_a_later_one_may_have_replaced_is_not_told() -> None:
     assert found["funding"]["exchanges"] == ["bybit"]
 
 
-def test_a_rate_after_an_invalid_settlement_is_not_told() -> None:
+@pytest.mark.parametrize(
+    ("invalid_ms", "after", "known"),
+    [
+        (NOW - 6 * HOUR_MS, False, False),
+        (NOW - 14 * HOUR_MS, True, False),
+        (NOW - 22 * HOUR_MS, False, True),
+        (NOW, False, False),
+        (NOW + HOUR_MS, False, True),
+    ],
+)
+def test_the_rate_after_an_invalid_settlement_is_not_known(
+    invalid_ms: int, after: bool, known: bool
+) -> None:
     each = told()
-    series = FundingSeries(
-        market_of(each),
-        [(NOW - 14 * HOUR_MS, 0.0001)],
-        8,
-        NOW - 60_000,
-        (LeftOut(NOW - 6 * HOUR_MS, "no rate"),),
-    )
+    left_out = (LeftOut(invalid_ms, "no rate", after),)
+    rows = [(NOW - 14 * HOUR_MS, 0.0001)]
+    series = FundingSeries(market_of(each), rows, 8, NOW - 60_000, left_out)
     found = overview_of([history(each)], {series.market.key: series}, AS_OF)
-    assert found.assets[0].markets[0].funding is None
+    assert (found.assets[0].markets[0].funding is not None) == known
 
 
 def test_a_settlement_at_the_instant_is_told_though_stamped_late() -> None:
