@@ -24,9 +24,7 @@ from stores.hot.leases import Lease
 START_MS: Final = 1_763_726_400_000
 WINDOW: Final = 6  # candles
 MARKETS: Final = [
-    Market(exchange, f"{base}USDT", base, "USDT")
-    for exchange in (Exchange.BINANCE, Exchange.BYBIT)
-    for base in ("A", "B")
+    Market(exchange, f"{base}USDT", base, "USDT") for exchange in Exchange for base in ("A", "B")
 ]
 TABLES: Final = (
     *("series", "recent", "recent_points", "chunks", "point_chunks", "revisions"),

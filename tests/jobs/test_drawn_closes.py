@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from chaos.checks import Facts, check_candles, lags
+from chaos.names import EXCHANGES, market_key
 from chaos.truth import MarketTruth
 from data_collector.audits import Audits
 from data_collector.clock_witnesses import LastAsOf
@@ -24,6 +25,7 @@ from jobs.context import Progress
 from jobs.runners import run_job
 from market.timeframes import COLLECTED, HOUR_MS, MINUTE_MS, Timeframe
 from stores.hot.leases import LeaseLost, try_acquire
+from tests.fixtures.exchange_answers import our_key
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
@@ -41,6 +43,7 @@ _FAULTS: tuple[Mapping[str, object], ...] = (
     {"kind": "status", "status": 500, "endpoint": "open_interest", "probability": 0.5},
     {"kind": "status", "status": 500, "exchange": "binance"},
     {"kind": "status", "status": 500, "exchange": "bybit", "endpoint": "klines"},
+    {"kind": "okx_code", "code": 50011, "exchange": "okx", "probability": 0.3},
     {"kind": "short_page", "endpoint": "klines", "probability": 0.5},
     {"kind": "short_page", "endpoint": "open_interest"},
     {"kind": "empty_body", "probability": 0.3},
@@ -66,10 +69,9 @@ class History:
         self.corrected: dict[str, set[int]] = {}
         self.truth = MarketTruth(self._ask, candles=_CANDLES, settlements=_SETTLEMENTS)
         markets = exchanges.get("/sim/markets")["markets"]
-        self.truth.symbols |= {market["symbol"] for market in markets if market["collected"]}
-        self.keys = {
-            f"{market['exchange']}:{market['symbol']}" for market in markets if market["collected"]
-        }
+        self.native = {market_key(each): each["symbol"] for each in markets if each["collected"]}
+        self.truth.symbols |= set(self.native.values())
+        self.keys = set(self.native)
         self.listed: set[str] = set()  # since the beginning
         for runner in runners:
             self._live_by_exchanges(runner)
@@ -140,8 +142,8 @@ class History:
         if self.now_ms - closed_ms >= MINUTE_MS:
             return
         key = self.chance.choice(sorted(self.keys))
-        exchange, _, symbol = key.partition(":")
-        rule = {"kind": "correction", "exchange": exchange, "symbol": symbol}
+        exchange = key.partition(":")[0]
+        rule = {"kind": "correction", "exchange": exchange, "symbol": self.native[key]}
         status, _, _ = self.exchanges.full(
             "POST", "/sim/faults", json_body={**rule, "time": closed_ms - _M5_MS}
         )
@@ -150,17 +152,17 @@ class History:
 
     async def _list(self) -> None:
         """A market is listed that has been traded for a while."""
-        exchange = self.chance.choice(("binance", "bybit"))
+        exchange = self.chance.choice(EXCHANGES)
         age_ms = self.chance.choice((0, 20 * MINUTE_MS, 3 * HOUR_MS, 30 * HOUR_MS, 900 * HOUR_MS))
         rule = {"kind": "list_new", "exchange": exchange, "symbol": f"NEW{len(self.listed)}"}
         (done,) = self.exchanges.post("/sim/faults", {**rule, "age_ms": age_ms})
-        self.listed.add(done["market"])
+        self.listed.add(our_key(done["market"]))
         self.truth.symbols.add(done["market"].partition(":")[2])
         await self.runners[0].complete("discovery")
         self.say(f"{done['market']} is listed since {age_ms / HOUR_MS:.1f} h")
 
     async def lose_bases(self) -> None:
-        for exchange in ("binance", "bybit"):
+        for exchange in EXCHANGES:
             for end in ("", ":meta", ":chunks"):
                 await self.runners[0].context.store.execute("UNLINK", f"cache:base:{exchange}{end}")
         self.say("bases are lost")
@@ -298,7 +300,12 @@ async def _history(
     async with AsyncExitStack() as stack:
         runners = [
             await stack.enter_async_context(
-                open_runner(exchanges, history_candles=_CANDLES, funding_history=_SETTLEMENTS)
+                open_runner(
+                    exchanges,
+                    exchanges=",".join(EXCHANGES),
+                    history_candles=_CANDLES,
+                    funding_history=_SETTLEMENTS,
+                )
             )
             for _ in range(2)
         ]
@@ -314,7 +321,9 @@ async def _history(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 async def test_two_hosts_in_turn(open_runner: OpenRunner, start_simulator: StartSimulator) -> None:
-    exchanges = start_simulator(binance=_EACH, bybit=_EACH, now=NOW_MS, frozen=True, seed=_SEED)
+    exchanges = start_simulator(
+        **dict.fromkeys(EXCHANGES, _EACH), now=NOW_MS, frozen=True, seed=_SEED
+    )
     async with _history(open_runner, exchanges, _SEED) as history:
         for _ in range(_STEPS):
             await history.step()

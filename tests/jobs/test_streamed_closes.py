@@ -375,13 +375,15 @@ async def test_what_a_new_market_lacks_is_asked_for_where_no_other_version_follo
         assert document["missing"] == [] and "bybit:NEWUSDT" in by_key(document), timeframe
 
 
+@pytest.mark.parametrize("exchange", [Exchange.BINANCE, Exchange.OKX])
 async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
-    streamed: Streamed,
+    streamed: Streamed, exchange: Exchange
 ) -> None:
-    symbol = streamed.symbols[Exchange.BINANCE][0]
-    key = f"binance:{symbol}"
+    """As of quiet markets, where an exchange does not close candles without a trade."""
+    symbol = streamed.symbols[exchange][0]
+    key = streamed.keys[f"{exchange}:{symbol}"]
     await streamed.followed(CLOSE_MS)
-    streamed.fault("stream_lose", exchange="binance", symbol=symbol, count=1000)
+    streamed.fault("stream_lose", exchange=exchange, symbol=symbol, count=1000)
     version = (await streamed.runner.document("1h"))["version"]
     await streamed.closed(CLOSE_MS)
     job = asyncio.create_task(streamed.runner.complete("collect:all"))
