@@ -220,11 +220,14 @@ async def test_what_is_published_is_read_again(demo_page: OpenPage, demo_service
     page = await opened(demo_page, "#/assets/BTC", TILES)
 
     def dearer(told: Any) -> Any:
-        return told | {"version": told["version"] + 1, "price": told["price"] | {"median": 98765.5}}
+        told["price"]["median"] = 98765.5
+        told["funding"] |= {"rate_8h": -0.0002, "rate_year": -0.219}
+        return told | {"version": told["version"] + 1}
 
     await altered(page, "**/market/BTC", dearer)
     await demo_service.collect("5m")
     await page.sees("98,765.5", TILES)
+    await page.sees(f"{MINUS}21.90% a year, shorts pay", TILES)
     await page.page.wait_for_function(
         "() => document.querySelector('[role=status]').innerText.startsWith('Figures of')"
     )
