@@ -223,7 +223,7 @@ async def test_as_of_unrecorded_and_revisions(api: ServedApi, database: Database
 @pytest.mark.parametrize(
     ("path", "status", "told"),
     [
-        ("candles/kraken/BTCUSDT?timeframe=1h", 422, "'binance' or 'bybit'"),
+        ("candles/kraken/BTCUSDT?timeframe=1h", 422, "'binance', 'bybit' or 'okx'"),
         ("candles/binance/BTCUSD?timeframe=1h", 404, "did you mean BTCUSDT"),
         ("candles/bybit/BTCUSDT?timeframe=1h", 404, "of this symbol on bybit: did you mean"),
         ("candles?symbols=QQQ1,QQQ2&timeframe=1h", 404, "GET /coins"),
