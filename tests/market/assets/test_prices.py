@@ -30,6 +30,8 @@ def test_two_of_three_outvote_the_third() -> None:
 
 def test_most_markets_without_most_of_the_weight_decide_nothing() -> None:
     assert not agreement([1.0, 10.0, 1.01], [1.0, 3.0, 1.0]).decided
+    # The median lies among three small ones, between two large ones.
+    assert not agreement([1.0, 2.0, 2.0, 2.0, 10.0], [40.0, 4.0, 4.0, 4.0, 45.0]).decided
 
 
 def test_most_of_the_weight_without_most_markets_decides_nothing() -> None:
