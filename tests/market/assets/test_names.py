@@ -50,7 +50,7 @@ def test_names_with_digits_of_their_own(base: str) -> None:
 
 @pytest.mark.parametrize(
     "base",
-    ["BTC", "1000", "1000000", "1M", "1MT", "100PEPE", "10SET", "X1000", "龙虾", "1000龙"],
+    ["BTC", "1000", "1000000", "1M", "1MT", "1MIL", "100PEPE", "10SET", "X1000", "龙虾", "1000龙"],
 )
 def test_where_nothing_readable_is_left_the_name_stays(base: str) -> None:
     assert asset_of(base) == Asset(base, 1)
