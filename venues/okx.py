@@ -249,10 +249,9 @@ def _read_open_interest(body: bytes, market: Market, faults: AnswerFaults) -> Ti
     """{"code":"0","msg":"","data":[["1790161800000","2663107.3","26631.073","1676426045.35"],
     ...]}: time, contracts, coins and USD.
 
-    The coins are taken to be counted one-sided. Nobody confirms it: the documentation says only
-    that `oiCcy` is "in units of coins". Everybody who compares exchanges uses it beside Binance's
-    as it is, and when Bybit ended its counting of both sides (2026-06-11) its announcement, and
-    the press about it, named no other exchange that still does.
+    The coins are taken to be counted one-sided, as Binance's; nobody confirms it. The documentation
+    says only that `oiCcy` is in coins. Bybit, which counted both sides, left that on 2026-06-11 to
+    be comparable with other exchanges (PR Newswire, 2026-05-28), of which it names none.
     """
     answer = decoded_or_none(_OPEN_INTEREST, body)
     if answer is not None and len(answer.data) <= MOST_ROWS:
