@@ -63,9 +63,7 @@ class StoredSeries(PreviousSeries):
     def __init__(self, text: DocumentText, width: int) -> None:
         self._text = text
         self._width = width  # columns of a row
-        self._spans = {
-            f"{span.exchange}:{span.symbol}": span for span in _of_known_exchanges(text)
-        }
+        self._spans = {f"{span.exchange}:{span.symbol}": span for span in _of_known_exchanges(text)}
         self._lacks = lacks_by_market(text.missing())
         self._recent: dict[str, MarketSeries] = {}
 
