@@ -324,6 +324,8 @@ async def _differing(service: Service, asked: Exchanges, name: str) -> int:
     differing = 0
     for market in document["markets"]:
         known = truth[f"{market['exchange']}:{market['symbol']}"]
+        if not any(opened <= document["last_closed_open_time"] for opened in known):
+            continue  # it has not traded for so long: its last row is older
         for row in market["rows"]:
             true = list(known.get(row[0], row[:1]))
             if len(true) > _INTEREST and true[_INTEREST] is None:

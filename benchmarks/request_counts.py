@@ -1,12 +1,16 @@
 """What the simulator counted: the requests of a close, by endpoint and period, and as text."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+# An exchange may serve candles at two paths.
+CANDLES: Final = ("klines", "history_klines")
 
 
 def finest_requests(stats: Mapping[str, Any], endpoint: str) -> int:
-    """Answered requests for 5m rows, of both exchanges."""
-    asked = [each.get(endpoint, {}) for each in stats["periods"].values()]
+    """Answered requests for 5m rows, of all exchanges."""
+    names = CANDLES if endpoint in CANDLES else (endpoint,)
+    asked = [each.get(name, {}) for each in stats["periods"].values() for name in names]
     return sum(each.get(period, 0) for each in asked for period in ("5m", "5", "5min"))
 
 
@@ -16,7 +20,7 @@ def requests_of_collections(stats: Mapping[str, Any]) -> int:
         sum(statuses.values())
         for endpoints in stats["requests"].values()
         for endpoint, statuses in endpoints.items()
-        if endpoint in ("klines", "open_interest", "time")
+        if endpoint in (*CANDLES, "open_interest", "time")
     )
 
 

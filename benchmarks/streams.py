@@ -17,7 +17,7 @@ from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT, Running, environment, running
 from benchmarks.markets import market_key, named, options, rest_settings, stream_settings
 from benchmarks.report import Row, Sample, Target
-from benchmarks.request_counts import finest_requests, told_requests
+from benchmarks.request_counts import CANDLES, finest_requests, told_requests
 from benchmarks.service import Run, Service, serving
 from documents.changes import decode_changes
 from live.candle_changes import ClosedCandle
@@ -231,7 +231,7 @@ class _Followed:
         name = time.strftime("%H:%M", time.gmtime(close_ms / 1000))
         missed = len(due) * len(in_time) - len(seconds)
         repaired = sum(each["repaired"] for each in run.result["closing"].values())
-        asked_for = (each.get("klines", {}) for each in stats["periods"].values())
+        asked_for = (each.get(name, {}) for each in stats["periods"].values() for name in CANDLES)
         longer = sum(sum(each.values()) for each in asked_for) - finest_requests(stats, "klines")
         audits, told = run.result["audit_requests"], told_requests(stats)
         return _Close(

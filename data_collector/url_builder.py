@@ -49,7 +49,7 @@ def history_request(
     if period is not None:
         # Pages that descend have the newest rows of the window.
         oldest_ms = max(start_ms, end_ms + 1 - limit * period.interval_ms)
-        turn = crc32(market.symbol.encode())
+        turn = crc32(f"{market.symbol} {period}".encode())
         table = table.serving((oldest_ms, end_ms), period.interval_ms, as_of_ms, turn)
     if table.exclusive_start:
         start_ms = max(0, start_ms - 1)

@@ -22,6 +22,10 @@ from venues.reading import (
 
 # A request may be sent when so many rows more have come as a collection may take long.
 _ROWS_LATE: Final = 40
+# Of so many requests one is sent to the table of old rows, which serves the others too.
+_NEW_TURNS: Final = 5
+_OLD_TURNS: Final = 2
+_FEW_ROWS: Final = 10
 
 Kind = type[ExchangeError]
 TickerReader = Callable[[bytes, AnswerFaults], list[Ticker]]
@@ -116,17 +120,21 @@ class EndpointTable:
     ) -> "EndpointTable":
         """The table that serves the rows `step_ms` apart within the window, both ends in ms.
 
-        `as_of_ms`: the exchange's time, None if unknown. Rows that both tables serve for sure, a
-        page before the newest ones, are asked of `beyond` in two `turn`s of three: a first
-        collection needs two pages of each market, and so uses both limits.
+        `as_of_ms`: the exchange's time, None if unknown. Rows that both tables serve are asked of
+        `beyond`, too, in some `turn`s: of the newest pages in one of five, so that a close ends
+        within the limits of both, also while a backfill takes half of those of `beyond`; of older
+        pages, which only first collections need, in every other. Where `beyond` lacks the newest
+        rows, these are asked of this table: a few rows always are.
         """
         if self.beyond is None or as_of_ms is None:
             return self.beyond or self
         oldest_ms, last_ms = window
         if oldest_ms <= as_of_ms - (self.newest_rows - _ROWS_LATE) * step_ms:
             return self.beyond
-        is_old = last_ms < as_of_ms - self.page_limit * step_ms
-        return self.beyond if is_old and turn % 3 else self
+        if last_ms < as_of_ms - self.page_limit * step_ms:
+            return self.beyond if turn % _OLD_TURNS == 0 else self
+        are_few = last_ms - oldest_ms < _FEW_ROWS * step_ms
+        return self.beyond if turn % _NEW_TURNS == 0 and not are_few else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class Okx(Exchange):
     def __init__(self, markets: ExchangeMarkets, stats: Stats, options: Namespace) -> None:
         super().__init__(markets, stats, options)
         self._tapes = Tapes()
+        self._history_lacks: int = options.okx_history_lacks
         self._limits = OkxLimits(OkxLimitSettings.from_options(options), markets.clock, stats)
         self._answers: dict[str, Callable[[Query], bytes]] = {
             "time": lambda query: dump([{"ts": str(self.now_ms())}]),
@@ -118,6 +119,13 @@ class Okx(Exchange):
             choices=list(books.CHECKSUMS),
             default="both",
             help="OKX's order books with the checksum 0 or without; both: every other one (both)",
+        )
+        group.add_argument(
+            "--okx-history-lacks",
+            type=int,
+            default=0,
+            metavar="N",
+            help="the newest rows that OKX's history-candles does not have yet (0)",
         )
 
     def admit(self, client: str, endpoint: str, query: Query) -> Admission:
@@ -185,7 +193,7 @@ class Okx(Exchange):
     # --- series
 
     def _klines(self, query: Query, newest: int | None) -> bytes:
-        """Both paths of candles; the history has the forming one too (choice)."""
+        """Both paths of candles; the history has the newest ones, too (choice)."""
         market, bar = self._market(query), _bar(query, "bar", "1m")
         limit = _limit(query, 100, 300)
         now_ms = self.now_ms()
@@ -193,6 +201,8 @@ class Okx(Exchange):
         first_ms = (_number(query, "before", 0)) + 1
         last_ms = (_number(query, "after", FAR_MS)) - 1
         open_ms = bar.open_ms(now_ms)
+        if newest is None:
+            last_ms = min(last_ms, open_ms - self._history_lacks * bar.interval_ms)
         if newest is not None:
             first_ms = max(first_ms, open_ms - (newest - 1) * bar.interval_ms)
 

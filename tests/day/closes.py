@@ -106,7 +106,10 @@ async def _pass(day: Day) -> None:
         await day.soak.after_pass(result, disturbed=disturbed)
     late_s = (day.clock.now_ms - asked_ms + result.get("duration_ms", 0)) / 1000
     asked = _requests(day)
-    klines, interest = (asked.get(n, 0) - before.get(n, 0) for n in ("klines", "open_interest"))
+    klines, interest = (
+        sum(asked.get(n, 0) - before.get(n, 0) for n in names)
+        for names in (("klines", "history_klines"), ("open_interest",))
+    )
     failed = f" {record.state}: {record.error}" if record.state != "complete" else ""
     day.report.say(
         f"{_clock(day.close_ms)}: late {late_s:.1f} s, klines {klines}, open interest {interest},"

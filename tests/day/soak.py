@@ -34,6 +34,7 @@ _FAULTY: Final = 0.12
 _WITHIN_S: Final = 290.0
 _CANDLE: Final = slice(0, 6)
 _PERIODS: Final = ("5m", "5")  # of 5m, as the exchanges spell it
+_CANDLES: Final = ("klines", "history_klines")
 _NEWEST: Final = 4  # slots compared at every close; all of them every hour
 _ALL: Final = 400
 _AGELESS: Final = "okx"
@@ -187,7 +188,8 @@ class Soak:
         """The requests for 5m candles so far, by exchange."""
         periods = self.day.exchanges.stats()["periods"]
         return Counter(
-            {e: sum(periods.get(e, {}).get("klines", {}).get(p, 0) for p in _PERIODS)
+            {e: sum(periods.get(e, {}).get(name, {}).get(p, 0)
+                    for name in _CANDLES for p in _PERIODS)
              for e in map(str, POLLED)}
         )  # fmt: skip
 
@@ -308,5 +310,5 @@ class Soak:
 
 def _is_of_5m(request: Mapping[str, Any]) -> bool:
     """Whether it was counted as one for 5m candles."""
-    is_counted = request["endpoint"] == "klines" and request["status"] == 200
+    is_counted = request["endpoint"] in _CANDLES and request["status"] == 200
     return is_counted and request["period"] in _PERIODS

@@ -137,7 +137,8 @@ class Streamed:
 
     def asked(self, endpoint: str = "klines") -> int:
         found = self.exchanges.stats()["requests"].values()
-        return sum(sum(asked.get(endpoint, {}).values()) for asked in found)
+        names = (endpoint, f"history_{endpoint}")  # of two paths for candles
+        return sum(sum(asked.get(name, {}).values()) for asked in found for name in names)
 
     def fault(self, kind: str, **target: Any) -> None:
         self.exchanges.post("/sim/faults", {"kind": kind, **target})

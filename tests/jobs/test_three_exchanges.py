@@ -1,5 +1,6 @@
 """All three exchanges: every row is the truth, and trouble of one of them stays its own."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -83,6 +84,26 @@ def whole(part: str, since_ms: int) -> dict[tuple[str, str | None, str], str]:
     return {("okx", None, part): f"known from {since_ms} on: okx serves none from before"}
 
 
+@pytest.mark.parametrize("lacks", [0, 1, 2])
+async def test_newest_candles_asked_of_the_history_may_lack_there(
+    start_simulator: StartSimulator, open_runner: OpenRunner, lacks: int
+) -> None:
+    """Some are, as it has a limit of its own; whether it has the newest ones, nobody says."""
+    option = {"okx_history_lacks": lacks}
+    exchanges = start_simulator(okx=25, bybit=0, binance=0, now=NOW_MS, frozen=True, **option)
+    async with open_runner(exchanges, exchanges="okx", **HISTORY) as runner:
+        for advanced_ms in (0, 300_000):
+            exchanges.post("/sim/clock", {"advance_ms": advanced_ms})
+            exchanges.post("/sim/stats/reset")
+            await runner.complete("funding")
+            document = await refresh(runner, Timeframe.M5)
+            assert rows_of(document) == truth_of(runner, document)
+            paths = Counter(request["endpoint"] for request in asked(exchanges, "okx"))
+            assert paths["history_klines"] > 0
+            # What lacked was asked for where the newest candles are.
+            assert paths["klines"] >= 25 if lacks else paths["klines"] <= 23
+
+
 async def test_what_the_exchange_keeps_no_longer_is_null_and_told_once(
     start_simulator: StartSimulator, open_runner: OpenRunner
 ) -> None:
@@ -161,7 +182,7 @@ PASSING: Final = {
 LASTING: Final = {
     "country": [{"kind": "geo", "exchange": "okx"}],
     "unavailable": [code(50001)],
-    "no candles": [code(50026, endpoint="klines")],
+    "no candles": [code(50026, endpoint=["klines", "history_klines"])],
 }
 
 

@@ -81,8 +81,8 @@ def test_truth_of_spot(okx: Simulator) -> None:
 
 
 def test_other_exchanges_are_not_concerned(start_simulator: Any) -> None:
-    """By default none of its markets is there, and its clock has no say."""
-    simulator: Simulator = start_simulator(binance=3, bybit=3, okx=None, now=NOW_MS, frozen=True)
+    """Without markets none of it is there, and its clock has no say."""
+    simulator: Simulator = start_simulator(binance=3, bybit=3, okx=0, now=NOW_MS, frozen=True)
     simulator.post("/sim/clock", {"skew_ms": {"binance": 3000, "bybit": 2000}})
     truth = simulator.get("/sim/truth", timeframe="1h", candles=2)
     assert {market["exchange"] for market in truth["markets"]} == {"binance", "bybit"}
