@@ -15,6 +15,7 @@ from benchmarks.collecting import exchanges
 from benchmarks.documents import symbol
 from benchmarks.load import MISSING, have_wrk
 from benchmarks.machine import ROOT, Running, running
+from benchmarks.markets import options
 from benchmarks.report import LeftOut, Row, Sample, Target
 from benchmarks.serving import side_by_side
 from documents.building import DocumentBuilder
@@ -108,7 +109,7 @@ async def _at_one_moment(bench: BenchmarkRun, stores: Stores) -> None:
     samples = []
     for _ in range(bench.sizes.runs):
         await stores.store.execute("FLUSHALL")
-        async with exchanges(bench, "--binance", str(_QUESTIONS), "--bybit", "0") as asked:
+        async with exchanges(bench, *options((_QUESTIONS,))) as asked:
             markets = (await asked.get("markets"))["markets"]
             base = {f"{exchange.upper()}_BASE_URL": asked.address for exchange in Exchange}
             async with _api(bench, stores, **base) as ours:

@@ -34,6 +34,7 @@ from mcp_tools.arguments import (
 )
 from mcp_tools.rows_of_documents import (
     beside_rows,
+    cut_rows,
     positions,
     row_limit,
     rows_of,
@@ -100,11 +101,12 @@ class MarketTools:
         """The newest candles of contracts, each row with open interest at its opening and the
         funding rate in force at its end. The last row may be still forming: see
         last_closed_open_time. Null means not known, never zero."""
-        rows, left_out = row_limit(limit, len(symbols) * _sides(exchange), MOST_ROWS)
+        asked, _ = row_limit(limit, len(symbols), MOST_ROWS)
         answered = await self._api.get(
             *("cache", str(timeframe)),
-            query={"symbol": ",".join(symbols), "exchange": exchange, "limit": rows},
+            query={"symbol": ",".join(symbols), "exchange": exchange, "limit": asked},
         )
+        _, left_out = cut_rows(answered.value, limit, MOST_ROWS)
         return rows_of(answered, symbols, left_out)
 
     async def funding(
@@ -112,11 +114,12 @@ class MarketTools:
     ) -> Rows:
         """The newest settled funding rates of contracts: a fraction that is paid once each
         interval_hours, so compare markets by the rate divided by their interval."""
-        rows, left_out = row_limit(limit, len(symbols) * _sides(exchange), MOST_ROWS)
+        asked, _ = row_limit(limit, len(symbols), MOST_ROWS)
         answered = await self._api.get(
             *("cache", _FUNDING),
-            query={"symbol": ",".join(symbols), "exchange": exchange, "limit": rows},
+            query={"symbol": ",".join(symbols), "exchange": exchange, "limit": asked},
         )
+        _, left_out = cut_rows(answered.value, limit, MOST_ROWS)
         return rows_of(answered, symbols, left_out)
 
     async def open_interest_changes(
@@ -153,11 +156,11 @@ class MarketTools:
     ) -> Comparison:
         """One contract on all exchanges side by side: its newest candles, open interest and funding
         rates, and how far the closes are apart."""
-        rows, left_out = row_limit(limit, _sides(None), MOST_ROWS)
         answered = await self._api.get(
-            *("cache", str(timeframe)), query={"symbol": symbol, "limit": rows}
+            *("cache", str(timeframe)), query={"symbol": symbol, "limit": limit}
         )
         document = answered.value
+        rows, left_out = cut_rows(document, limit, MOST_ROWS)
         columns = document["columns"]
         last_closed = document["last_closed_open_time"]
         sides: dict[int, list[SideOfMarket]] = {}
@@ -208,11 +211,6 @@ class MarketTools:
             asked_as={"from": "start", "to": "end"},
         )
         return recorded_rows(answered, exchange, symbol.upper(), timeframe)
-
-
-def _sides(exchange: Exchange | None) -> int:
-    """How many markets of one symbol an answer may have."""
-    return len(Exchange) if exchange is None else 1
 
 
 def _change(

@@ -93,6 +93,15 @@ def row_limit(wanted: int, markets: int, most: int) -> tuple[int, str | None]:
     )
 
 
+def cut_rows(document: dict[str, Any], wanted: int, most: int) -> tuple[int, str | None]:
+    """Keeps as many of the newest rows of each market as fit into `most`; returns how many these
+    are, and what `row_limit` says of it."""
+    rows, left_out = row_limit(wanted, len(document["markets"]), most)
+    for market in document["markets"]:
+        market["rows"] = market["rows"][-rows:]
+    return rows, left_out
+
+
 def told_of_more(shown: int, count: int, what: str, how: str) -> str | None:
     return None if count <= shown else f"{count - shown} more {what}: {how}"
 

@@ -314,14 +314,14 @@ async def test_of_finer_snapshots_only_those_at_the_candles_are_named() -> None:
         answer = json.loads(body)
         for entry in answer["result"]["list"]:
             if int(entry["timestamp"]) in odd:
-                entry["openInterest"] = "x"
+                entry["openInterest"] = entry["singleOpenInterest"] = "x"
         return json.dumps(answer).encode()
 
     exchange.bend = bend
     found = await collect(
         exchange, bybit, funding=funding_of(bybit), timeframe=Timeframe.H12, candles=6
     )
-    assert [row[7] for row in found.rows(bybit, Timeframe.H12)] == [2.0] * 4 + [None, 2.0]
+    assert [row[7] for row in found.rows(bybit, Timeframe.H12)] == [4.0] * 4 + [None, 4.0]
     assert [entry.reason.split(" left out")[0] for entry in found.collected.missing] == [
         f"row at {odd[1]}"
     ]
