@@ -106,7 +106,7 @@ class MarketTools:
             *("cache", str(timeframe)),
             query={"symbol": ",".join(symbols), "exchange": exchange, "limit": asked},
         )
-        _, left_out = cut_rows(answered.value, limit, MOST_ROWS)
+        _, left_out = cut_rows(answered.value, limit, MOST_ROWS, symbols=len(symbols))
         return rows_of(answered, symbols, left_out)
 
     async def funding(
@@ -119,7 +119,7 @@ class MarketTools:
             *("cache", _FUNDING),
             query={"symbol": ",".join(symbols), "exchange": exchange, "limit": asked},
         )
-        _, left_out = cut_rows(answered.value, limit, MOST_ROWS)
+        _, left_out = cut_rows(answered.value, limit, MOST_ROWS, symbols=len(symbols))
         return rows_of(answered, symbols, left_out)
 
     async def open_interest_changes(

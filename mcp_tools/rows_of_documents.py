@@ -93,10 +93,13 @@ def row_limit(wanted: int, markets: int, most: int) -> tuple[int, str | None]:
     )
 
 
-def cut_rows(document: dict[str, Any], wanted: int, most: int) -> tuple[int, str | None]:
+def cut_rows(
+    document: dict[str, Any], wanted: int, most: int, *, symbols: int = 1
+) -> tuple[int, str | None]:
     """Keeps as many of the newest rows of each market as fit into `most`; returns how many these
-    are, and what `row_limit` says of it."""
-    rows, left_out = row_limit(wanted, len(document["markets"]), most)
+    are, and what `row_limit` says of it. `symbols`: so many were asked for, each with rows of one
+    market at least."""
+    rows, left_out = row_limit(wanted, max(symbols, len(document["markets"])), most)
     for market in document["markets"]:
         market["rows"] = market["rows"][-rows:]
     return rows, left_out

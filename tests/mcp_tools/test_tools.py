@@ -222,8 +222,8 @@ async def _is_recorded(service: Service) -> bool:
 async def _wrong_arguments(client: Client, folder: str) -> None:
     symbols = [f"ABC{number}USDT" for number in range(9)] + ["BTCUSDT"]
     many = await call(client, "candles", symbols=symbols, timeframe="1h", limit=500)
-    assert [len(market["rows"]) for market in many["markets"]] == [25, 25]
-    assert "25 of 500 rows" in many["left_out"]
+    assert [len(market["rows"]) for market in many["markets"]] == [50, 50]
+    assert "50 of 500 rows" in many["left_out"]
     for tool, arguments, says in WRONG:
         text = await error_of(client, tool, **arguments)
         assert says in text, (tool, arguments, text)
