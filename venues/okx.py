@@ -6,6 +6,8 @@ has no candles of 8h; those of 6h, 12h and 1d open by UTC+8 unless they are aske
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
+from math import inf
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -25,7 +27,7 @@ from venues.entries import (
     read_each,
 )
 from venues.errors import BadRequest, RateLimited, Restricted, SourceDown, SymbolGone
-from venues.numbers import Loose, float_or_none, funding_interval, int_or_0
+from venues.numbers import Loose, float_or_none, funding_interval, int_or_0, plain_decimal
 from venues.odd_candles import OddCandles
 from venues.okx_limits import LIMITS
 from venues.plain_candles import MatrixForm, plain_candles
@@ -368,10 +370,12 @@ def _read_instruments(body: bytes, quote: str, faults: AnswerFaults) -> AnswerPa
 
 
 def _contract_size(row: _Instrument) -> float | None:
-    """The coins in one contract; None if they are not told."""
-    value, times = float_or_none(row.ctVal), float_or_none(row.ctMult)
-    size = value * times if value is not None and times is not None else 0.0
-    return size if size > 0 else None
+    """The coins in one contract, exact as decimals are; None if they are not told."""
+    value, times = (plain_decimal(str(each)) for each in (row.ctVal, row.ctMult))
+    if value is None or times is None:
+        return None
+    size = float(Decimal(value) * Decimal(times))
+    return size if 0 < size < inf else None
 
 
 class _Ticker(msgspec.Struct):

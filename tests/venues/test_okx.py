@@ -198,8 +198,9 @@ def _instruments(**changed: str) -> bytes:
 
 
 def test_the_coins_in_a_contract_are_its_value_times_its_multiplier() -> None:
-    page = parse_instruments(OKX, _instruments(ctVal="0.1", ctMult="100"), quote="USDT")
-    assert [row.market.contract_size for row in page.rows] == [10.0]
+    for value, times, size in (("0.1", "100", 10.0), ("0.1", "3", 0.3), ("1e-4", "1", 0.0001)):
+        page = parse_instruments(OKX, _instruments(ctVal=value, ctMult=times), quote="USDT")
+        assert [row.market.contract_size for row in page.rows] == [size]
 
 
 def test_contracts_that_are_not_collected() -> None:
