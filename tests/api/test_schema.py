@@ -111,10 +111,11 @@ async def busy_api(
     ended = asyncio.Event()
 
     async def live() -> None:
-        await beat(api.store, "w1")
-        while not await stop_or(ended, 5):
+        while True:
             with contextlib.suppress(StoreUnavailable):  # a busy machine stalls the store
                 await beat(api.store, "w1")
+            if await stop_or(ended, 5):
+                return
 
     worker = asyncio.create_task(live())
     yield api
