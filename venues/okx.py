@@ -6,6 +6,7 @@ has no candles of 8h; those of 6h, 12h and 1d open by UTC+8 unless they are aske
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from math import inf
 from typing import Annotated, Any, Final
@@ -79,18 +80,10 @@ _OLD_CANDLES: Final = EndpointTable(
 )
 _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
     Endpoint.TIME: EndpointTable("/api/v5/public/time", "time"),
-    Endpoint.KLINES: EndpointTable(
-        "/api/v5/market/candles",
-        "candles",
-        page_limit=300,
-        symbol="instId",
-        period="bar",
-        start="before",
-        end="after",
-        exclusive_start=True,
-        exclusive_end=True,
-        order=Order.DESCENDING,
-        periods=_KLINE_PERIODS,
+    Endpoint.KLINES: replace(
+        _OLD_CANDLES,
+        path="/api/v5/market/candles",
+        counter="candles",
         newest_rows=_NEWEST_ROWS,
         beyond=_OLD_CANDLES,
     ),
