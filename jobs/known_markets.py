@@ -73,14 +73,9 @@ async def read_known_markets(store: HotStore, selection: Selection) -> list[Mark
 def _encode(selection: Selection, markets: Sequence[Market]) -> bytes:
     rows = [(m.exchange, m.symbol, m.base, m.quote, m.launched_ms) for m in sorted(markets)]
     since = {m.key: m.since_ms for m in sorted(markets) if m.since_ms}
-    native = {m.key: [m.native, m.contract_size] for m in sorted(markets) if _is_native(m)}
+    native = {m.key: [m.native, m.contract_size] for m in sorted(markets) if m.is_native}
     selected = _selection_key(selection)
     return orjson.dumps({"selection": selected, "markets": rows, "since": since, "native": native})
-
-
-def _is_native(market: Market) -> bool:
-    """Whether the exchange has a name of its own for it, or counts contracts."""
-    return market.native != market.symbol or market.contract_size != 1.0
 
 
 def _decode(selection: Selection, text: bytes) -> list[Market]:

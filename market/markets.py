@@ -83,6 +83,11 @@ class Market:
             object.__setattr__(self, "native", self.symbol)
         object.__setattr__(self, "key", f"{self.exchange}:{self.symbol}")
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the exchange has an id of its own for it, or counts contracts."""
+        return self.native != self.symbol or self.contract_size != 1.0
+
 
 class ListedMarket(NamedTuple):
     """A market an exchange lists now; `turnover_24h` in quote units, None if unknown."""

@@ -6,8 +6,6 @@ from typing import Final
 from market.markets import Market
 from stores.cold.pool import Connection
 
-_USUAL_SIZE: Final = 1.0
-
 # Of queries that join it: both are null where the market has no row.
 JOIN_NATIVE: Final = "LEFT JOIN native_markets USING (exchange, symbol)"
 
@@ -15,13 +13,8 @@ JOIN_NATIVE: Final = "LEFT JOIN native_markets USING (exchange, symbol)"
 async def save_native(connection: Connection, markets: Iterable[Market]) -> None:
     """Stores the exchange's id and contract size of markets, of whatever exchanges."""
     every = list(markets)
-    own = [
-        market
-        for market in every
-        if market.native != market.symbol or market.contract_size != _USUAL_SIZE
-    ]
-    known = {market.key for market in own}
-    usual = [market for market in every if market.key not in known]
+    own = [market for market in every if market.is_native]
+    usual = [market for market in every if not market.is_native]
     await connection.execute(
         _SAVE,
         [str(market.exchange) for market in own],
