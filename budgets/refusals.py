@@ -23,6 +23,7 @@ from venues.errors import (
     SourceDown,
     SymbolGone,
     TooFast,
+    TurnedAway,
 )
 from venues.reading import ErrorBody
 from venues.venue import Endpoint, Kind, Request, Venue
@@ -75,8 +76,10 @@ def judge(
         kind = TooFast  # nothing is said about the exchange's own windows
     if request.endpoint is not Endpoint.TIME:
         kind = Blocked if kind is Restricted else kind
+    elif kind is Blocked and _LOCATION.search(lower):
+        kind = Restricted
     elif kind is Blocked:
-        kind = Restricted if _LOCATION.search(lower) else Banned
+        kind = Banned if _bans(venue, status) else TurnedAway
     cause = without_ips(_IP_ADDRESS.sub("IP", text)[:_LONGEST_CAUSE])
     if issubclass(kind, RateLimited | Banned):
         pause_s = _pause_s(venue, kind, request, headers, lower, now_ms)
@@ -142,12 +145,13 @@ def _kind(venue: Venue, status: int, code: str | None, text: str, *, page: bool)
     None: a page with status 200 that is left to the parser, which knows what it expects.
     """
     if status == 403 and ("too frequent" in text or (not page and _OWN_LIMIT.search(text))):
-        return Banned  # the exchange's own limit; only the text distinguishes it
+        # The exchange's own limit; only the text distinguishes it.
+        return Banned if _bans(venue, status) else RateLimited
     if _ban_ends_ms(venue, text):
         return Banned
     kind = venue.statuses.get(status)
-    if kind is None and code is not None and status < 500:
-        kind = venue.codes.get(code)
+    by_code = venue.codes.get(code) if code is not None and status < 500 else None
+    kind = by_code or kind if venue.codes_first else kind or by_code
     if kind is not None:
         return kind
     if status in _NETWORK_STATUSES or ((page or status >= 400) and _TOO_FAST.search(text)):
@@ -160,6 +164,12 @@ def _kind(venue: Venue, status: int, code: str | None, text: str, *, page: bool)
         return None
     gone = venue.symbol_gone is not None and venue.symbol_gone.search(text)
     return SymbolGone if gone else BadRequest
+
+
+def _bans(venue: Venue, status: int) -> bool:
+    """Whether the exchange is known to ban an address by this status, so that asking again would
+    prolong it. A page of another status is a content network's, and nobody says for how long."""
+    return venue.default_ban_s is not None and status == 403
 
 
 def _ban_ends_ms(venue: Venue, text: str) -> int | None:
@@ -186,7 +196,7 @@ def _pause_s(
         stated_s.append(left_s if left_s <= _LONGEST_RESET_S else 0.0)
     if max(stated_s) > 0:
         return min(max(_SHORTEST_PAUSE_S, *stated_s), _LONGEST_PAUSE_S)
-    if kind is Banned:
+    if kind is Banned and venue.default_ban_s is not None:
         return venue.default_ban_s
     if venue.default_pause_s is not None:
         return venue.default_pause_s

@@ -34,6 +34,7 @@ from venues.errors import (
     Restricted,
     SourceDown,
     TooFast,
+    TurnedAway,
 )
 from venues.venue import Endpoint, Request
 
@@ -188,7 +189,7 @@ class CollectionRun:
     def failed(self, request: Request, error: ExchangeError) -> None:
         """The last attempt failed."""
         exchange, endpoint = request.exchange, request.endpoint
-        if isinstance(error, Banned | Restricted):
+        if isinstance(error, Banned | Restricted | TurnedAway):
             _stop_asking(self._excluded, exchange, error)
         elif isinstance(error, _OF_ENDPOINT):
             self._streaks[exchange, endpoint] += 1

@@ -28,11 +28,12 @@ from venues.errors import (
     Restricted,
     SourceDown,
     TooFast,
+    TurnedAway,
 )
 from venues.venue import Endpoint, Request
 
 # Troubles of the exchange, not of one market.
-_TROUBLES: Final = (SourceDown, RateLimited, TooFast, Banned, Restricted, GaveUp)
+_TROUBLES: Final = (SourceDown, RateLimited, TooFast, Banned, Restricted, TurnedAway, GaveUp)
 _FIRST_PAUSE_S: Final = 2.0
 _LONGEST_PAUSE_S: Final = 60.0
 # An exchange that has not answered for so long is given up; the next backfill goes on with it.

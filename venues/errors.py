@@ -7,6 +7,8 @@ ExchangeError              one request, or one market's part, failed
 ├── TooFast                a network in front of the exchange says so: slow down, then retry
 ├── Banned                 address banned: send nothing until `until_ms`, skip it for this run
 ├── Restricted             location not served: skip the exchange for this run
+├── TurnedAway             a network in front of it serves this address nothing, and nobody says for
+│                          how long: skip the exchange for this run, and look again in the next
 ├── Blocked                refused with 403, 451 or a challenge: skip the market, unless the
 │                          exchange's clock is refused as well
 ├── ClockWrong             its clock cannot be believed: skip the exchange for this run
@@ -98,6 +100,11 @@ class Banned(_Timed):
 
 class Restricted(ExchangeError):
     """The exchange does not serve this location; waiting does not help."""
+
+
+class TurnedAway(ExchangeError):
+    """Refused by a network in front of the exchange, its clock too, though the exchange is not
+    known to ban addresses so. Nobody says for how long."""
 
 
 class Blocked(ExchangeError):

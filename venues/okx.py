@@ -127,7 +127,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
 
 _STATUSES: Final[Mapping[int, Kind]] = {
     408: SourceDown,  # not in the documentation's list
-    429: RateLimited,  # with the codes 50011, too fast, and 50013, systems busy
+    429: RateLimited,
     451: Restricted,  # not in the documentation's list
 }
 _CODES: Final[Mapping[str, Kind]] = {
@@ -135,7 +135,7 @@ _CODES: Final[Mapping[str, Kind]] = {
     "50004": SourceDown,  # the endpoint's timeout, with HTTP 400
     "50005": BadRequest,  # endpoint withdrawn
     "50011": RateLimited,  # too many requests; HTTP 429 or 200
-    "50013": SourceDown,  # systems busy
+    "50013": SourceDown,  # systems busy; HTTP 429, though no limit of ours was broken
     "50026": SourceDown,  # system error
     "50040": RateLimited,  # too frequent
     "51001": SymbolGone,  # instrument unknown
@@ -463,10 +463,11 @@ VENUE: Final = Venue(
     limits=LIMITS,
     statuses=_STATUSES,
     codes=_CODES,
+    codes_first=True,
     success_prefix=b'{"code":"0",',
     symbol_gone=None,
     banned_until=None,
-    default_ban_s=600,  # no ban is documented
+    default_ban_s=None,  # none is documented
     default_pause_s=2.0,
     refuses_by_limit=True,
     reset_header=None,

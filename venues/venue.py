@@ -188,12 +188,14 @@ class Venue:
       `limits`: by counter.
 
     Errors
-      `statuses`, `codes`: the error class of an HTTP status, or of a code in the body.
+      `statuses`, `codes`: the error class of an HTTP status, or of a code in the body, which
+      counts before the status where `codes_first`.
       `success_prefix`: a body that begins with it is no error; `read_error` checks others.
       `symbol_gone`: pattern of lower-case messages that mean SymbolGone where the code is
       ambiguous. `banned_until`: finds the end of a ban, in ms, in a lower-case message.
-      `default_ban_s`, `default_pause_s`: how long to stop if the answer gives no time; None: the
-      limit's window. `reset_header`: the header field with the end of a limit's window, in ms.
+      `default_ban_s`, `default_pause_s`: how long to stop if the answer gives no time; None: no
+      ban is known, and a pause is the limit's window. `reset_header`: the header field with the end
+      of a limit's window, in ms.
       `refuses_by_limit`: RateLimited concerns the limit of the refused request alone. That one is
       held for `default_pause_s`, then asked at half the pace for a while, and the others are asked
       on. Else, or where the answer demands a longer pause, the whole exchange is left alone.
@@ -218,10 +220,11 @@ class Venue:
 
     statuses: Mapping[int, Kind]
     codes: Mapping[str, Kind]
+    codes_first: bool = False
     success_prefix: bytes
     symbol_gone: re.Pattern[str] | None
     banned_until: re.Pattern[str] | None
-    default_ban_s: float
+    default_ban_s: float | None
     default_pause_s: float | None
     refuses_by_limit: bool = False
     reset_header: str | None

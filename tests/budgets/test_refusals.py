@@ -22,11 +22,12 @@ from venues.errors import (
     SourceDown,
     SymbolGone,
     TooFast,
+    TurnedAway,
     WindowRefused,
 )
 from venues.venue import Endpoint
 
-BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+BINANCE, BYBIT, OKX = Exchange
 # This machine's clock is five minutes behind the exchange's.
 EXCHANGE_NOW_MS = 1_783_098_508_000
 NOW_MS = EXCHANGE_NOW_MS - 300_000
@@ -37,6 +38,8 @@ REQUESTS = {
     "bybit": listing_request(BYBIT, Endpoint.TIME),
     "binance tickers": listing_request(BINANCE, Endpoint.TICKERS),
     "bybit tickers": listing_request(BYBIT, Endpoint.TICKERS),
+    "okx": listing_request(OKX, Endpoint.TIME),
+    "okx tickers": listing_request(OKX, Endpoint.TICKERS),
 }
 NGINX = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>nginx</body></html>"
 COUNTRY = (
@@ -221,9 +224,10 @@ FORBIDDEN = b"<html><head><title>403 Forbidden</title></head><body>nginx</body><
         (403, COUNTRY, Blocked, Restricted),
         (403, DENIED, Blocked, Banned),
         (451, b"", Blocked, Restricted),
-        (200, MOMENT, Blocked, Banned),
-        (503, MOMENT, Blocked, Banned),
-        (200, DENIED, Blocked, Banned),
+        # No exchange is known to ban by these.
+        (200, MOMENT, Blocked, TurnedAway),
+        (503, MOMENT, Blocked, TurnedAway),
+        (200, DENIED, Blocked, TurnedAway),
         # The exchange's own limit: nothing more may be sent.
         (403, b"access too frequent", Banned, Banned),
         (403, b"<html><body>access too frequent</body></html>", Banned, Banned),
@@ -258,6 +262,32 @@ def test_who_refuses_us(
     assert type(_judge(f"{exchange} tickers", status, body)) is kind
     clock = "weight" if exchange == "binance" else exchange
     assert type(_judge(clock, status, body)) is at_the_clock
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "at_the_clock"),
+    [
+        (403, FORBIDDEN, Blocked, TurnedAway),
+        (403, b"", Blocked, TurnedAway),
+        (403, COUNTRY, Blocked, Restricted),
+        (403, DENIED, Blocked, TurnedAway),
+        (451, b"", Blocked, Restricted),
+        (200, MOMENT, Blocked, TurnedAway),
+        (503, MOMENT, Blocked, TurnedAway),
+        (403, b"access too frequent", RateLimited, RateLimited),
+        (403, RATE_1015, TooFast, TooFast),
+        (429, RATE_1015, TooFast, TooFast),
+        # Of its own servers the code counts: busy is no limit of ours.
+        (429, b'{"code":"50013","msg":"Systems are busy","data":[]}', SourceDown, SourceDown),
+        (429, b'{"code":"50011","msg":"Too Many Requests","data":[]}', RateLimited, RateLimited),
+        (429, b'{"code":"59999","msg":"something new","data":[]}', RateLimited, RateLimited),
+    ],
+)
+def test_an_exchange_that_is_not_known_to_ban(
+    status: int, body: bytes, kind: type[ExchangeError], at_the_clock: type[ExchangeError]
+) -> None:
+    assert type(_judge("okx tickers", status, body)) is kind
+    assert type(_judge("okx", status, body)) is at_the_clock
 
 
 @pytest.mark.parametrize("request_name", ["weight", "bybit tickers"])

@@ -26,6 +26,7 @@ from venues.errors import (
     Restricted,
     SourceDown,
     TooFast,
+    TurnedAway,
 )
 from venues.venue import Endpoint, Request
 
@@ -78,7 +79,7 @@ async def test_a_market_that_is_refused_is_its_own_matter() -> None:
     assert sum(request.endpoint is Endpoint.TIME for request in sender.sent) == 2
 
 
-@pytest.mark.parametrize("kind", [Banned, Restricted])
+@pytest.mark.parametrize("kind", [Banned, Restricted, TurnedAway])
 async def test_an_exchange_whose_clock_is_refused_too_is_left_alone(
     kind: type[ExchangeError],
 ) -> None:

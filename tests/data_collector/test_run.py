@@ -33,13 +33,14 @@ from venues.errors import (
     RateLimited,
     Restricted,
     SourceDown,
+    TurnedAway,
 )
 from venues.venue import Endpoint, Request
 
 TIME = listing_request(Exchange.BYBIT, Endpoint.TIME)
 
 
-@pytest.mark.parametrize("kind", [Banned, Restricted])
+@pytest.mark.parametrize("kind", [Banned, Restricted, TurnedAway])
 async def test_an_exchange_that_shuts_us_out_is_left_alone(kind: type[ExchangeError]) -> None:
     sender = failing(error_of(kind))
     run = CollectionRun(sender)

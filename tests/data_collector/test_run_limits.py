@@ -24,6 +24,7 @@ from venues.errors import (
     SourceDown,
     SymbolGone,
     TooFast,
+    TurnedAway,
 )
 from venues.venue import Endpoint
 
@@ -98,7 +99,7 @@ def test_failures_in_a_row_are_counted_anew_after_an_answer_and_in_the_second_pa
     assert skipped(run) is None
 
 
-@pytest.mark.parametrize("kind", [Banned, Restricted])
+@pytest.mark.parametrize("kind", [Banned, Restricted, TurnedAway])
 def test_an_exchange_that_shuts_us_out_is_left_alone_for_good(
     run: CollectionRun, kind: type[ExchangeError]
 ) -> None:

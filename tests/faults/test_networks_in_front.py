@@ -4,20 +4,23 @@ Whatever concerns one market is that market's matter, and a pace that is refused
 """
 
 from collections import Counter
+from itertools import cycle
 
 import pytest
 
+from market.markets import Exchange
+from tests.fixtures.exchange_answers import ANSWERS
 from tests.fixtures.jobs import JobRunner, OpenRunner, asked, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 EACH = 5
-EXCHANGES = ("binance", "bybit")
+ALL = ",".join(Exchange)
 
 # What comes in place of one market's candles, and a word of the reason that readers are given.
 AT_ONE_MARKET: dict[str, tuple[dict[str, object], str]] = {
     "forbidden": ({"kind": "status", "status": 403, "text": "Forbidden"}, "Forbidden"),
     "unavailable for legal reasons": ({"kind": "status", "status": 451, "text": "no"}, "451"),
-    "another country": ({"kind": "geo"}, "restricted location|your country"),
+    "another country": ({"kind": "geo"}, "restricted location|your country|451"),
     "a challenge": ({"kind": "challenge"}, "Just a moment"),
     "a challenge with 200": ({"kind": "challenge", "status": 200}, "Just a moment"),
     "access denied": ({"kind": "challenge", "variant": "denied"}, "Access Denied"),
@@ -25,7 +28,7 @@ AT_ONE_MARKET: dict[str, tuple[dict[str, object], str]] = {
         {"kind": "deep_nesting", "exchange": "bybit"},
         "internal error|not JSON|nested|unexpected answer",
     ),
-    "a long message": ({"kind": "long_message", "rows": 100_000}, "symbolsymbol"),
+    "a long message": ({"kind": "long_message", "rows": 100_000}, "symbolsymbol|xxxxxx"),
     "no end of 100 Continue": ({"kind": "endless_continue"}, "informational answers"),
 }
 
@@ -37,7 +40,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
+    return start_simulator(binance=EACH, bybit=EACH, okx=EACH, now=NOW_MS, frozen=True)
 
 
 async def _begun(runner: JobRunner) -> None:
@@ -46,19 +49,24 @@ async def _begun(runner: JobRunner) -> None:
     await runner.complete("collect:4h")
 
 
+@pytest.mark.parametrize("first", [0, 1, 2])
 async def test_whatever_comes_for_one_market_is_its_own_matter(
-    open_runner: OpenRunner, exchanges: Simulator
+    open_runner: OpenRunner, exchanges: Simulator, first: int
 ) -> None:
-    async with open_runner(exchanges) as runner:
+    turns = cycle(Exchange)
+    for _ in range(first):
+        next(turns)
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         await _begun(runner)
-        for number, (name, (fault, reason)) in enumerate(AT_ONE_MARKET.items()):
-            exchange = str(fault.get("exchange", EXCHANGES[number % 2]))
+        for name, (fault, reason) in AT_ONE_MARKET.items():
+            exchange = Exchange(str(fault.get("exchange", next(turns))))
             key = f"{exchange}:ETHUSDT"
             runner.well_again()
-            runner.fault({**fault, "exchange": exchange, "symbol": "ETHUSDT", "endpoint": "klines"})
+            eth = {"exchange": exchange, "symbol": ANSWERS[exchange].native("ETHUSDT")}
+            runner.fault({**fault, **eth, "endpoint": ["klines", "history_klines"]})
             before = Counter(request["endpoint"] for request in asked(exchanges, exchange))
             result = await runner.complete("collect:4h")
-            assert (result["markets"], result["carried_over"]) == (2 * EACH, 1), name
+            assert (result["markets"], result["carried_over"]) == (3 * EACH, 1), name
             for timeframe in ("4h", "8h"):
                 document = await runner.document(timeframe)
                 stale = {k for k, m in by_key(document).items() if m["stale_since"] is not None}
@@ -73,20 +81,60 @@ async def test_whatever_comes_for_one_market_is_its_own_matter(
         assert (await runner.complete("collect:4h"))["carried_over"] == 0
 
 
+@pytest.mark.parametrize("exchange", Exchange)
 async def test_an_exchange_that_refuses_its_clock_too_is_left_alone(
-    open_runner: OpenRunner, exchanges: Simulator
+    open_runner: OpenRunner, exchanges: Simulator, exchange: Exchange
 ) -> None:
-    async with open_runner(exchanges) as runner:
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         await _begun(runner)
-        before = len(asked(exchanges, "bybit"))
+        before = len(asked(exchanges, exchange))
         # Its clock has answered by then.
-        runner.fault({"kind": "geo", "exchange": "bybit", "after": 1})
+        runner.fault({"kind": "geo", "exchange": exchange, "after": 1})
         result = await runner.complete("collect:4h")
         assert result["carried_over"] == EACH
         reasons = lacks(await runner.document("4h"))
-        assert sum(key.startswith("bybit:") for key, _ in reasons) >= EACH
+        assert sum(key.startswith(f"{exchange}:") for key, _ in reasons) >= EACH
         # Those under way, and the clock.
-        assert len(asked(exchanges, "bybit")) - before <= EACH + 2
+        assert len(asked(exchanges, exchange)) - before <= EACH + 2
+
+
+# Pages that an exchange sends in place of everything: no exchange is known to ban by them.
+FOR_ALL = {
+    "a challenge with 200": {"kind": "challenge", "status": 200},
+    "a challenge with 503": {"kind": "challenge", "status": 503},
+    "access denied with 200": {"kind": "challenge", "status": 200, "variant": "denied"},
+    "a web page": {"kind": "html_200"},
+}
+# These, where the exchange is not known to ban by 403.
+FORBIDDEN = {
+    "a challenge": {"kind": "challenge"},
+    "access denied": {"kind": "challenge", "variant": "denied"},
+    "forbidden": {"kind": "status", "status": 403, "text": "Forbidden"},
+}
+
+
+@pytest.mark.parametrize("exchange", Exchange)
+async def test_a_page_for_everything_is_over_in_the_first_run_that_gets_none(
+    open_runner: OpenRunner, exchanges: Simulator, exchange: Exchange
+) -> None:
+    pages = {**FOR_ALL, **(FORBIDDEN if exchange is Exchange.OKX else {})}
+    async with open_runner(exchanges, exchanges=ALL) as runner:
+        await _begun(runner)
+        for name, page in pages.items():
+            runner.fault({**page, "exchange": exchange})
+            before = len(asked(exchanges, exchange))
+            assert (await runner.complete("collect:4h"))["carried_over"] == EACH, name
+            document = await runner.document("4h")
+            stale = {key for key, market in by_key(document).items() if market["stale_since"]}
+            assert {key.partition(":")[0] for key in stale} == {exchange}, name
+            assert len(stale) == EACH
+            # Its clock alone; what is no refusal is asked for a few times.
+            asked_times = len(asked(exchanges, exchange)) - before
+            assert asked_times <= (5 if page["kind"] == "html_200" else 1), name
+            runner.well_again()
+            result = await runner.complete("collect:4h")
+            document = await runner.document("4h")
+            assert (result["carried_over"], document["missing"]) == (0, []), name
 
 
 async def test_a_pace_that_is_refused_becomes_slower(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
+import structlog
 
 from market.markets import Exchange
 from market.timeframes import COLLECTED, DAY_MS, Timeframe
@@ -227,6 +228,23 @@ async def test_trouble_of_one_exchange_stays_its_own(
         await runner.complete("funding")
         document = await refresh(runner, Timeframe.H4)
         assert rows_of(document) == truth_of(runner, document)
+
+
+async def test_a_busy_exchange_is_asked_again_at_the_same_pace(
+    exchanges: Simulator, open_runner: OpenRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so with HTTP 429, but none of its limits was broken."""
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
+    async with open_runner(exchanges, exchanges=ALL, **HISTORY) as runner:
+        await runner.complete("funding")
+        runner.fault(code(50013, endpoint="klines", count=2))
+        with structlog.testing.capture_logs() as logs:
+            document = await refresh(runner, Timeframe.H4)
+        assert rows_of(document) == truth_of(runner, document)
+        assert document["missing"] == []
+    statuses = [request["status"] for request in asked(exchanges, "okx")]
+    assert statuses.count(429) == 2
+    assert not {"exchange_slowed_down", "exchange_paused"} & {log["event"] for log in logs}
 
 
 async def test_an_unknown_instrument_is_one_market(

@@ -59,6 +59,7 @@ async def test_failures_retries_and_pauses(
 
 def test_every_error_of_a_request_that_was_sent_is_counted() -> None:
     assert (
-        *("SourceDown", "BadPayload", "RateLimited", "Banned", "TooFast", "Restricted", "Blocked"),
+        *("SourceDown", "BadPayload", "RateLimited", "Banned", "TooFast"),
+        *("Restricted", "TurnedAway", "Blocked"),
         *("ClockWrong", "SymbolGone", "WindowRefused", "BadRequest", "InternalError"),
     ) == ERROR_KINDS

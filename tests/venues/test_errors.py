@@ -15,7 +15,8 @@ from venues.errors import (
 
 def test_the_metrics_count_every_error_of_a_request_that_was_sent() -> None:
     assert list(ERROR_KINDS) == [
-        *("SourceDown", "BadPayload", "RateLimited", "Banned", "TooFast", "Restricted", "Blocked"),
+        *("SourceDown", "BadPayload", "RateLimited", "Banned", "TooFast"),
+        *("Restricted", "TurnedAway", "Blocked"),
         *("ClockWrong", "SymbolGone", "WindowRefused", "BadRequest", "InternalError"),
     ]
 

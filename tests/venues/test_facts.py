@@ -357,7 +357,8 @@ def test_statuses(exchange: Exchange) -> None:
         (BYBIT, 403, b"access too frequent", 600),
         # Every window is of two seconds.
         (OKX, 200, b'{"code":"50011","msg":"why"}', 2),
-        (OKX, 429, b'{"code":"50013","msg":"why"}', 2),
+        (OKX, 429, b'{"code":"50011","msg":"why"}', 2),
+        (OKX, 403, b"access too frequent", 2),
     ],
 )
 def test_pauses_where_nothing_is_said(

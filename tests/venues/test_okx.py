@@ -108,7 +108,7 @@ SAMPLES: Final = Samples(
         (429, b'{"code":"50011","msg":"Too Many Requests","data":[]}', RateLimited),
         (200, b'{"code":"50011","msg":"Too Many Requests","data":[]}', RateLimited),
         (200, b'{"code":"50040","msg":"Too frequent operations","data":[]}', RateLimited),
-        (429, b'{"code":"50013","msg":"Systems are busy","data":[]}', RateLimited),
+        (429, b'{"code":"50013","msg":"Systems are busy","data":[]}', SourceDown),
         (503, b'{"code":"50001","msg":"Service temporarily unavailable","data":[]}', SourceDown),
         (400, b'{"code":"50004","msg":"API endpoint request timeout","data":[]}', SourceDown),
         (500, b'{"code":"50026","msg":"System error","data":[]}', SourceDown),
