@@ -3,6 +3,7 @@
 Exchanges that the collector asks, too, are asked within its budgets.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import structlog
@@ -12,7 +13,7 @@ from logging_setup import OutageLog
 from providers.account import Account
 from providers.errors import ErrorClass, ProviderError
 from providers.exchange_budgets import ExchangeBudgets
-from providers.gate import Gate, How, Kept, Outcome, Right, Settled
+from providers.gate import Gate, How, Kept, Outcome, Right, Settled, Skipped
 from providers.local_gate import LocalGate
 from providers.resources import Resource
 from stores.hot.store import HotStore, StoreUnavailable
@@ -34,11 +35,11 @@ class Admission:
         resource = account.resource
         shared = budget and self._exchanges.concern(resource)
         try:
-            if shared:
-                await self._exchanges.take(resource)
             right = await self.gate.admit(
                 account, weight=resource.weight, how=how, budget=budget and not shared
             )
+            if shared:
+                await self._take_of_exchange(account, right, how)
         except StoreUnavailable as error:
             self._outage.failed(error)
             self._alone.admit(account)
@@ -47,6 +48,15 @@ class Admission:
         if budget:
             self._alone.asked(account)
         return right
+
+    async def _take_of_exchange(self, account: Account, right: Right, how: How) -> None:
+        """After the gate, so that a call that it refuses takes no room of the collector's."""
+        try:
+            await self._exchanges.take(account.resource)
+        except Skipped as skipped:
+            with contextlib.suppress(StoreUnavailable):  # the right ends by itself
+                await self.gate.give_back(account, right, how, skipped.reason)
+            raise
 
     async def settle(
         self,

@@ -4,6 +4,7 @@ Both are limited by one counter at the exchange, for one address. The collector'
 hot store; tickers take their room from there, and a pause that either earns holds for both.
 """
 
+import math
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -53,6 +54,7 @@ class ExchangeBudgets:
     def __init__(self, settings: Settings, store: HotStore, clock: Clock) -> None:
         egress = {each: egress_id_of(settings, each) for each in VENUES}
         self._shared = SharedBudgets(store, settings.egress_id, clock, egress)
+        self._clock = clock
         self._fraction = settings.rate_fraction
 
     def concern(self, resource: Resource) -> bool:
@@ -68,9 +70,14 @@ class ExchangeBudgets:
             exchange, counter, limit, quantity, resource.weight, resource.weight
         )
         if grant.paused_s > 0:
-            raise Skipped("out", f"the exchange is paused: {grant.cause}")
+            until_ms = self._in_ms(grant.paused_s)
+            raise Skipped("out", f"the exchange is paused: {grant.cause}", until_ms)
         if grant.room < resource.weight:
-            raise Skipped("no_budget", "the collector uses the exchange's budget")
+            until_ms = self._in_ms(grant.valid_s)
+            raise Skipped("no_budget", "the collector uses the exchange's budget", until_ms)
+
+    def _in_ms(self, seconds: float) -> int:
+        return self._clock.wall_ms() + math.ceil(seconds * 1000)
 
     async def pause(self, resource: Resource, seconds: float, cause: str) -> None:
         """Has nobody at this address ask the exchange for so long, unless its refusals concern one

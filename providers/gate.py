@@ -190,6 +190,19 @@ local reply = {}
 for i = 1, #KEYS do reply[i] = redis.call('HGETALL', KEYS[i]) end
 return reply
 """
+# KEYS: member, account, usage. ARGV: now, right, how, why. The call that was admitted is not made:
+# the next one need not wait for its end, nor for the time between two probes or trials.
+_GIVE_BACK: Final = f"""{_NOW}
+local right, how = ARGV[2], ARGV[3]
+if right == 'permit' or right == 'trial' then
+  redis.call('HDEL', KEYS[1], 'permit_until')
+  if how == 'probe' then redis.call('HDEL', KEYS[1], 'probed_at') end
+  if right == 'trial' then redis.call('HSET', KEYS[2], 'trial_at', now) end
+end
+redis.call('HINCRBY', KEYS[3], 'skipped:' .. ARGV[4], 1)
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, {KEPT_MS}) end
+return 1
+"""
 _SWITCH: Final = """
 if ARGV[2] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
 else redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
@@ -264,6 +277,7 @@ class Gate:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._admit = store.script("provider_admit", _ADMIT)
+        self._give_back = store.script("provider_give_back", _GIVE_BACK)
         self._settle = store.script("provider_settle", _SETTLE)
         self._look = store.script("provider_look", _LOOK)
         self._accuse = store.script("provider_accuse", _ACCUSE)
@@ -281,7 +295,8 @@ class Gate:
     async def admit(
         self, account: Account, *, weight: int = 1, how: How = "", budget: bool = True
     ) -> Right:
-        """The right to make one call, whose outcome must be told by `settle`. Raises Skipped.
+        """The right to make one call, whose outcome must be told by `settle`, unless it is given
+        back unused. Raises Skipped.
 
         `budget`: whether the provider's own limits are counted here."""
         resource = account.resource
@@ -298,6 +313,14 @@ class Gate:
         if word in _RIGHTS:
             return Right(word)
         raise _skipped(word, until_ms)
+
+    async def give_back(self, account: Account, right: Right, how: How, why: str) -> None:
+        """The call that was admitted will not be made; `why` as in errors.Tried."""
+        await self._give_back.run(
+            [account.member_key, account.account_key, usage_key(account.resource.id)],
+            [self._now(), right, how, why],
+            reply=whole_number(),
+        )
 
     async def settle(
         self,

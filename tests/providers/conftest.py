@@ -45,7 +45,8 @@ def asking(redis_url: str, providers: FakeProviders, monkeypatch: pytest.MonkeyP
         )
         attempts: list[Attempt] = []
         alerts: list[Alert] = []
-        store = NativeStore(options.pop("redis_url", redis_url), client_name="test")
+        kind: type[NativeStore] = options.pop("store", NativeStore)
+        store = kind(options.pop("redis_url", redis_url), client_name="test")
         registry = options.pop("registry", None) or Rows(*rows)
         environ = options.pop("environ", {})
         try:

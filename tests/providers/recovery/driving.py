@@ -1,17 +1,18 @@
 """Outages of simulated providers at a time that the test sets: nothing sleeps, every call is real.
 
-The simulator's clock stands still until the test moves it; ours shows the same. Between two steps
-all that was begun is awaited, so what is measured does not depend on the machine.
+The simulator's clock stands still until the test moves it; ours and the hot store's show the same.
+Between two steps all that was begun is awaited, and deadlines are kept by a time that leaves out
+what the machine stood still: so what is measured does not depend on the machine.
 """
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
+import pytest
 
 from config import load_settings
 from providers import assets, registry
@@ -25,14 +26,15 @@ from providers.opening import open_chains
 from providers.probes import cheapest
 from providers.registry import Registry
 from providers.resources import Resource, State
-from stores.hot.redis_client import NativeStore
+from tests.fixtures.steady_time import steady_time
+from tests.fixtures.virtual_store import ToldStore
 
 _WAITING: Final = {"Probes.run", "Event.wait"}
 _SETTLED_S: Final = 60.0  # real ones, after which a test has failed
 
 
 class ManualClock:
-    """`passed_s` is added to real monotonic time, by which deadlines of calls are kept."""
+    """`passed_s` is added to the event loop's time, by which deadlines of calls are kept."""
 
     def __init__(self, now_ms: int) -> None:
         self._base_ms, self.passed_s = now_ms, 0.0
@@ -43,7 +45,7 @@ class ManualClock:
         return self._base_ms + round(self.passed_s * 1000)
 
     def monotonic_s(self) -> float:
-        return time.monotonic() + self.passed_s
+        return asyncio.get_running_loop().time() + self.passed_s
 
     async def sleep(self, delay_s: float) -> None:
         task, woken = asyncio.current_task(), asyncio.Event()
@@ -68,7 +70,7 @@ class World:
 
     http: aiohttp.ClientSession
     url: str
-    store: NativeStore
+    store: ToldStore
     clock: ManualClock
     registry: Registry
     attempts: list[Attempt] = field(default_factory=list)
@@ -125,6 +127,7 @@ class World:
         async with self.http.post(f"{self.url}/sim/clock", json=passed) as answer:
             assert answer.status == 200, await answer.text()
         self.clock.passed_s += seconds
+        await self.store.tell_us(self.clock.wall_ms() * 1000)
         self.clock.wake()
         await self.settled()
 
@@ -187,12 +190,15 @@ def _name(task: asyncio.Task[Any]) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_world(redis_url: str, base_url: str) -> AsyncIterator[World]:
-    store = NativeStore(redis_url, client_name="test")
+async def open_world(
+    redis_url: str, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    store = ToldStore(redis_url, client_name="test")
     try:
-        async with aiohttp.ClientSession() as http:
+        async with steady_time(monkeypatch), aiohttp.ClientSession() as http:
             async with http.get(f"{base_url}/sim/providers/truth") as answer:
                 now_ms = int((await answer.json())["now_ms"])
+            await store.tell_us(now_ms * 1000)
             rows = registry.load(load_settings())
             world = World(http, base_url, store, ManualClock(now_ms), rows)
             try:
