@@ -28,7 +28,7 @@ from api.bytes_in_flight import NOT_COUNTED, BytesInFlight, TooManyBytes
 from api.cors import Cors, origin_of
 from api.tokens import Tokens
 from facade.answers import CachedAnswer, CachedAnswers
-from facade.asked_times import AskedTimes
+from facade.asked_beside import AskedBeside
 from facade.exchange_times import KnownTime
 from facade.exchanges import FACADES
 from facade.limit_headers import LimitHeaders
@@ -64,7 +64,7 @@ class FacadeEndpoint:
         answers: CachedAnswers,
         passing: Passing,
         limits: LimitHeaders,
-        times: AskedTimes,
+        beside: AskedBeside,
         *,
         tokens: Tokens,
         metrics: ApiMetrics,
@@ -76,7 +76,7 @@ class FacadeEndpoint:
         self._answers = answers
         self._passing = passing
         self._limits = limits
-        self._times = times
+        self._beside = beside
         self._tokens = tokens
         self._metrics = metrics
         self._counts = counts
@@ -136,9 +136,11 @@ class FacadeEndpoint:
                 cached = await self._cached(question, time_there)
             if cached is not None:
                 if not time_there.is_told:
-                    self._times.needed(question.exchange)
+                    self._beside.need_time(question.exchange)
                 told = b"hit; age=%d" % cached.age_s
                 return self._told(scope, question, 200, _JSON, cached.parts, told), "hit"
+            if self._answers.lacks_contract(question):
+                self._beside.need_contracts(question.exchange)
         passed = await self._passing.ask(question, self._in_flight.client(scope))
         given = passed.given
         age_s = time.monotonic() - passed.asked_at if passed.is_kept else 0.0

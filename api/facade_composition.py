@@ -13,7 +13,7 @@ from api.tokens import Tokens
 from budgets.left_over import LeftOver
 from budgets.proxies import egress_id_of
 from config import Settings
-from facade.asked_times import AskedTimes
+from facade.asked_beside import AskedBeside
 from facade.limit_headers import LimitHeaders
 from facade.passing import Passing
 from facade.shared_answers import SharedAnswers
@@ -52,13 +52,13 @@ async def open_facade(
             market=answers.market,
         )
         limits = LimitHeaders(passing, answers, store.kind)
-        times = AskedTimes(passing)
+        beside = AskedBeside(passing)
         try:
             yield FacadeEndpoint(
                 answers,
                 passing,
                 limits,
-                times,
+                beside,
                 tokens=tokens,
                 metrics=metrics,
                 counts=counts,
@@ -68,5 +68,5 @@ async def open_facade(
             )
         finally:
             await limits.aclose()
-            await times.aclose()
+            await beside.aclose()
             await passing.aclose()

@@ -41,6 +41,10 @@ class CachedAnswers(Protocol):
         """What the exchange would answer at that time, its own; None where only it knows."""
         ...
 
+    def lacks_contract(self, question: Question) -> bool:
+        """Whether it was left to the exchange as it was not known how large its contract is."""
+        ...
+
     async def market(self, question: Question) -> str | None:
         """Our symbol of the market that it is about; None if the exchange lists none of its name,
         as far as is known."""

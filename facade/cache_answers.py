@@ -4,6 +4,7 @@ What an exchange answered itself is given to others, too, as long as it answers 
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Hashable
 from decimal import Decimal
 from functools import partial
@@ -48,6 +49,7 @@ _HEARD: Final = {"open_interest": Endpoint.OPEN_INTEREST, "funding": Endpoint.FU
 _AGAIN_MS: Final = 5 * MINUTE_MS
 _ONE: Final = Decimal(1)
 _THREADS: Final = 2
+_MOST_LACKING: Final = 1_000  # of an exchange; any name may be asked for
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +96,7 @@ class CacheAnswers:
         self._forming_s = forming_s
         self._times = times or ExchangeTimes()
         self._made = MadeAnswers(made_bytes)
+        self._lacking: dict[Exchange, set[str]] = defaultdict(set)  # contracts of unknown sizes
         self._turns = asyncio.Semaphore(_THREADS)
         self._outage = OutageLog(log, "facade_cache_unreadable", "facade_cache_readable_again")
 
@@ -131,6 +134,12 @@ class CacheAnswers:
             return told
         passed = self._made.kept(question.name)
         return None if passed is None else _told(question, passed, time)
+
+    def lacks_contract(self, question: Question) -> bool:
+        asked = question.asked
+        return (
+            isinstance(asked, CandleQuestion) and asked.symbol in self._lacking[question.exchange]
+        )
 
     async def market(self, question: Question) -> str | None:
         native, venue = question.symbol or "", question.facade
@@ -208,7 +217,12 @@ class CacheAnswers:
         """The coins in one contract; None if they are not known."""
         if venue.read_contracts is None:
             return _ONE
-        return await self._contracts.size(venue.exchange, native)
+        size, lacking = await self._contracts.size(venue.exchange, native), self._lacking
+        if size is not None:
+            lacking[venue.exchange].discard(native)
+        elif len(lacking[venue.exchange]) < _MOST_LACKING:
+            lacking[venue.exchange].add(native)
+        return size
 
     async def _interest(
         self, question: Question, asked: InterestQuestion, symbol: str, now_ms: int

@@ -1,6 +1,8 @@
 """What exchanges list of contracts, from their lists to whoever makes an answer of coins."""
 
 from decimal import Decimal
+from itertools import count
+from urllib.parse import urlencode
 
 import orjson
 import pytest
@@ -14,8 +16,8 @@ from market.markets import Exchange, Market
 from market.timeframes import Timeframe
 from stores.hot.store import HotStore
 from tests.facade.bots import INTEREST, KLINES, OKX, about, asked_of, bots
-from tests.fixtures.api import StartApi, get
-from tests.fixtures.jobs import OpenRunner
+from tests.fixtures.api import ServedApi, StartApi, get
+from tests.fixtures.jobs import OpenRunner, asked
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from venues.venue import Endpoint
@@ -93,6 +95,74 @@ async def test_candles_are_told_once_a_list_was_heard(
         asking.answers.passed(asked_of(OKX, INSTRUMENTS, {"instType": "SWAP"}), body, asking.now_ms)
         await asking.hearing.flush()
         assert await asking.ask(OKX, KLINES[OKX], again)
+
+
+LIMITS = count(20)
+
+
+async def answers(api: ServedApi, market: str, bar: str = "1H") -> str:
+    """How candles of the market are answered that nobody has asked for before."""
+    query = urlencode(about(OKX, market) | {"bar": bar, "limit": str(next(LIMITS))})
+    async with api.http.get(f"/okx{KLINES[OKX]}?{query}") as answer:
+        await answer.read()
+        return answer.headers["X-Perpcache"].partition(";")[0]
+
+
+def lists_asked(exchanges: Simulator) -> int:
+    return sum(request["endpoint"] == "instruments" for request in asked(exchanges, "okx"))
+
+
+async def test_a_list_is_asked_for_once_where_none_was_heard(
+    open_runner: OpenRunner, start_api: StartApi, redis_url: str, exchanges: Simulator
+) -> None:
+    """The collector read its lists before the facade was on, or before this store was the one."""
+    base = {"okx_base_url": exchanges.base_url, "exchanges": "okx"}
+    async with open_runner(exchanges, **base) as runner:
+        for job in ("discovery", "funding", "collect:1h"):
+            await runner.complete(job)
+    exchanges.post("/sim/stats/reset")
+    api = await start_api(redis_url=redis_url, facade="on", facade_forming_s=600, **base)
+    contracts = KeptContracts(api.store)
+    await get(api, "/okx/api/v5/public/time")
+    # Not where the exchange alone can answer, for another reason.
+    assert await answers(api, NATIVE, bar="1m") == "pass"
+    assert lists_asked(exchanges) == 0
+    assert await answers(api, NATIVE) == "pass"
+
+    async def is_known() -> bool:
+        return await contracts.size(OKX, NATIVE) is not None
+
+    await until(is_known)
+    assert lists_asked(exchanges) == 1
+    assert await answers(api, NATIVE) == "hit"
+    assert await answers(api, "ETH-USDT-SWAP") == "hit"
+    # A market that no list has is no reason to ask for it again and again.
+    for _ in range(3):
+        assert await answers(api, "NONE-USDT-SWAP") == "pass"
+    assert lists_asked(exchanges) == 1
+
+
+async def test_a_list_that_did_not_come_is_asked_for_again(
+    start_api: StartApi, redis_url: str, exchanges: Simulator, open_runner: OpenRunner,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Sooner than one that came, which another minute does not change."""
+    monkeypatch.setattr("facade.asked_beside._LIST_AGAIN_S", 0.0)
+    base = {"okx_base_url": exchanges.base_url, "exchanges": "okx"}
+    async with open_runner(exchanges, **base) as runner:
+        for job in ("discovery", "funding", "collect:1h"):
+            await runner.complete(job)
+    exchanges.post("/sim/stats/reset")
+    away = {"kind": "status", "status": 503, "endpoint": "instruments", "count": 2}
+    exchanges.post("/sim/faults", away)
+    api = await start_api(redis_url=redis_url, facade="on", facade_forming_s=600, **base)
+    await get(api, "/okx/api/v5/public/time")
+
+    async def is_told() -> bool:
+        return await answers(api, NATIVE) == "hit"
+
+    await until(is_told)
+    assert lists_asked(exchanges) == 3
 
 
 async def test_only_markets_have_room_of_their_own_where_it_is_counted_by_market(
