@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +28,14 @@ Free = Callable[[], Awaitable[None]]
 CANDLE = 7  # time and numbers of a candle, before open interest and funding rate
 
 
-def asked_of_all(span_ms: int, each: int = EACH) -> int:
-    """The requests of a pass after so long, of so many markets of each exchange: one for the clock,
-    one for candles, and one for each page of open interest."""
+def asked_of_all(
+    span_ms: int, each: int = EACH, lacking: Collection[Exchange] = tuple(Exchange)
+) -> int:
+    """The requests of a pass after so long, `each` markets of those exchanges that lack: one for
+    candles, one for each page of open interest; and one for the clock of every exchange."""
     rows = -(-span_ms // Timeframe.M5.interval_ms)
-    pages = [
-        -(-rows // venue.table(Endpoint.OPEN_INTEREST).page_limit) for venue in VENUES.values()
-    ]
-    return len(pages) + each * (len(pages) + sum(pages))
+    pages = [-(-rows // VENUES[of].table(Endpoint.OPEN_INTEREST).page_limit) for of in lacking]
+    return len(Exchange) + each * (len(pages) + sum(pages))
 
 
 def lacks_of_markets(document: Any) -> dict[tuple[str, str], str]:
@@ -341,7 +341,8 @@ async def test_a_restarted_worker_names_in_every_document_what_the_pass_could_no
         await closes.all()
         for timeframe in Timeframe:
             document = await closes.check(timeframe)
-            assert lacks_of_markets(document).keys() == {(f"binance:{symbol}", "open_interest")}, timeframe
+            found = lacks_of_markets(document)
+            assert found.keys() == {(f"binance:{symbol}", "open_interest")}, timeframe
         exchanges.delete("/sim/faults")
         await closes.runner.complete("collect:1h")  # from the fresh bases
         document = await closes.check("1h")

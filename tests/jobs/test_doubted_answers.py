@@ -14,8 +14,9 @@ from data_collector.task_builder import FetchTask
 from documents.kept import KeptDocuments
 from jobs.bases import Bases
 from market.candles import Candles
+from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS
-from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner, by_key, lacks
+from tests.fixtures.jobs import ALL, JobRunner, NoAudits, OpenRunner, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.jobs.test_closes import CANDLE, CANDLES, MIDNIGHT_MS, Closes
 
@@ -27,7 +28,7 @@ SOME = "5m,15m,4h,1d"
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=2, bybit=1, now=NOW_MS, frozen=True)
+    return start_simulator(**{**dict.fromkeys(Exchange, 1), "binance": 2}, now=NOW_MS, frozen=True)
 
 
 @asynccontextmanager
@@ -37,6 +38,7 @@ async def opened(
     """Documents of these timeframes, without audits, which would find what is wrong."""
     async with open_runner(
         exchanges,
+        exchanges=ALL,
         history_candles=CANDLES,
         timeframes=timeframes,
         audits=NoAudits(),
@@ -49,7 +51,7 @@ async def opened(
 
 
 async def lose_bases(runner: JobRunner, *, restarted: bool) -> None:
-    for exchange in ("binance", "bybit"):
+    for exchange in Exchange:
         for end in ("", ":meta", ":chunks"):
             await runner.context.store.execute("UNLINK", f"cache:base:{exchange}{end}")
     if restarted:  # and its documents have to be read

@@ -22,12 +22,15 @@ from market.markets import NOT_FETCHED_YET, Exchange, Missing
 from market.rows import Rows
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 from stores.hot.leases import Lease, try_acquire
-from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner, asked, by_key, lacks
+from tests.fixtures.exchange_answers import ANSWERS
+from tests.fixtures.jobs import ALL, JobRunner, NoAudits, OpenRunner, asked, by_key, lacks
 from tests.fixtures.signals import until, until_true
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from worker import Worker
 
 EACH = 3
+MARKETS = EACH * len(Exchange)
+ETH = [ANSWERS[exchange].native("ETHUSDT") for exchange in Exchange]
 HISTORY = 40
 INTEREST = 7
 M5, M15, M30, H1, H2, H4, H6, H8, H12, D1 = Timeframe
@@ -37,7 +40,7 @@ OPEN_INTEREST = {"endpoint": "open_interest"}
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True, no_limits=True)
+    return start_simulator(**dict.fromkeys(Exchange, EACH), now=NOW_MS, frozen=True, no_limits=True)
 
 
 async def lease_of(runner: JobRunner) -> Lease:
@@ -133,7 +136,7 @@ async def test_only_what_a_document_lacks_is_asked_for_and_changed(
         Missing(Exchange.BINANCE, "BTCUSDT", "klines", f"row at {NOW_MS - HOUR_MS} left out: odd"),
         Missing(Exchange.BINANCE, "BTCUSDT", "open_interest", "row at 3600000 left out: odd"),
     ]
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         expected = (await collected(runner, [H1]))[H1]
         keys = frozenset(by_key(expected)) - {"bybit:BTCUSDT"}
         await publish_first(runner, [H1], known_ms=known_ms, missing=others, awaiting=keys)
@@ -151,24 +154,23 @@ async def test_only_what_a_document_lacks_is_asked_for_and_changed(
             }
             for each in sorted(others)
         ]
-        for exchange in ("binance", "bybit"):
-            for request in asked(exchanges, exchange):
-                assert request["symbol"] != "BTCUSDT" or exchange == "binance"
+        of_bybit = {request["symbol"] for request in asked(exchanges, "bybit")}
+        assert of_bybit == {"ETHUSDT", "SOLUSDT"}
 
 
 async def test_a_market_whose_requests_fail_is_named_with_the_reason(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
     """So that the next collections ask for it; the others get theirs."""
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         expected = await collected(runner, SOME)
         await publish_first(runner, SOME)
-        runner.fault({"kind": "status", "status": 404, "symbol": "ETHUSDT", **OPEN_INTEREST})
+        runner.fault({"kind": "status", "status": 404, "symbol": ETH, **OPEN_INTEREST})
         await runner.complete("fill")
         for name in SOME:
             document = await runner.document(name)
             reasons = lacks(document)
-            assert {key for key, part in reasons} == {"binance:ETHUSDT", "bybit:ETHUSDT"}
+            assert {key for key, part in reasons} == {f"{of}:ETHUSDT" for of in Exchange}
             assert all("HTTP 404" in reason for reason in reasons.values()), reasons
             ours, full = by_key(document), by_key(expected[name])
             for key in ours:
@@ -185,7 +187,7 @@ async def test_markets_of_an_exchange_in_trouble_wait_for_a_later_run(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
     """They are not handed to the collections, each of which would ask for all of their history."""
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         expected = await collected(runner, SOME)
         await publish_first(runner, SOME)
         runner.fault({"kind": "geo", "exchange": "bybit"})
@@ -209,7 +211,7 @@ async def test_markets_of_an_exchange_in_trouble_wait_for_a_later_run(
 async def test_a_market_that_is_gone_is_not_waited_for(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         await collected(runner, SOME)
         await publish_first(runner, SOME)
         exchanges.post(
@@ -233,7 +235,7 @@ async def test_a_run_gives_way_to_a_collection_and_goes_on_afterwards(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
     """What it has got is not asked for again; the collection's newer documents are filled."""
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         expected = await collected(runner, [M15, H1])
         await publish_first(runner, [M15, H1])
         before = {name: (await runner.document(name))["version"] for name in (M15, H1)}
@@ -249,7 +251,7 @@ async def test_a_run_gives_way_to_a_collection_and_goes_on_afterwards(
             Worker(runner.context, holder="r").run_one(job, lease, asyncio.Event())
         )
         # All others are answered; the held one's documents cannot be whole.
-        got = 2 * (2 * EACH - 1)
+        got = 2 * (MARKETS - 1)
         await until_true(lambda: len(runner.context.interest) == got)
         await queue.request("collect:2h")
         assert await asyncio.wait_for(run, 20) == "complete"
@@ -257,7 +259,7 @@ async def test_a_run_gives_way_to_a_collection_and_goes_on_afterwards(
         record = await queue.get("fill")
         assert record is not None and record.last is not None and record.last.result is not None
         assert record.state == "queued"
-        assert record.last.result["left"] == {"15m": 2 * EACH, "1h": 2 * EACH}
+        assert record.last.result["left"] == {"15m": MARKETS, "1h": MARKETS}
         assert record.last.result["published"] == []
         assert {name: (await runner.document(name))["version"] for name in before} == before
         gave_way = [runner.context.interest.gave_way]
@@ -274,7 +276,7 @@ async def test_a_run_gives_way_to_a_collection_and_goes_on_afterwards(
         exchanges.post("/sim/stats/reset")
         result = await runner.complete("fill")
         assert "left" not in result
-        assert interest_asked(exchanges) == 2 * 2 * EACH - got
+        assert interest_asked(exchanges) == 2 * MARKETS - got
         gave_way.append(runner.context.interest.gave_way)
         assert gave_way == [True, False]
         for name in (M15, H1):
@@ -286,7 +288,7 @@ async def test_a_first_collection_of_all_timeframes_is_completed(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
     """It publishes candles and queues the job; then all is as one by one."""
-    async with open_runner(exchanges, history_candles=400) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=400) as runner:
         expected = await collected(runner, Timeframe)
         names = [f"cache:{name}{end}" for name in Timeframe for end in ("", ":meta", ":chunks")]
         await runner.context.store.execute("DEL", *names)
@@ -318,7 +320,7 @@ async def test_a_first_collection_of_all_timeframes_is_completed(
         exchanges.post("/sim/stats/reset")
         exchanges.post("/sim/clock", {"advance_ms": 90_000})
         await runner.complete("collect:all")
-        assert interest_asked(exchanges) <= 2 * EACH
+        assert interest_asked(exchanges) <= MARKETS
         assert not lacks(await runner.document("1h"))
 
 
@@ -326,18 +328,19 @@ async def test_a_longer_history_does_not_hold_up_a_pass(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
     """The pass brings the candles and goes on with the open interest that is known."""
-    async with open_runner(exchanges, history_candles=20, audits=NoAudits()) as runner:
+    settings = {"exchanges": ALL, "history_candles": 60, "audits": NoAudits()}
+    async with open_runner(exchanges, **{**settings, "history_candles": 20}) as runner:
         for job in ("discovery", "funding", "collect:all", "fill"):
             await runner.complete(job)
     exchanges.post("/sim/clock", {"advance_ms": HOUR_MS})
     exchanges.post("/sim/stats/reset")
-    async with open_runner(exchanges, history_candles=60, audits=NoAudits()) as runner:
+    async with open_runner(exchanges, **settings) as runner:
         await runner.complete("collect:all")
-        assert interest_asked(exchanges) == 2 * EACH
+        assert interest_asked(exchanges) == MARKETS
         filled = False
         for name in (H1, H4, H8) * 2:
             document = await runner.document(name)
-            truth = exchanges.truth(name, candles=60, as_of=document["as_of"])
+            truth = runner.truth(name, candles=60, as_of=document["as_of"])
             for key, market in by_key(document).items():
                 found = [row[: INTEREST + 1] for row in market["rows"]]
                 expected = [row[: INTEREST + 1] for row in truth[key]]
@@ -357,19 +360,21 @@ async def test_what_was_fetched_ahead_is_not_asked_for_again_unless_the_process_
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
     """As while a first collection still fetches candles."""
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         expected = await collected(runner, [H1, H4, H8])
         for ended in (True, False):
             await publish_first(runner, [H1, H4, H8])
             context = runner.context
             markets = await context.database.get_all_unique_coins(**context.selection)
             await fetch_ahead(context, markets, [H1, H4], NOW_MS)
-            assert len(context.interest) == 2 * EACH
+            assert len(context.interest) == MARKETS
             if ended:
                 runner.context = replace(context, interest=InterestAnswers())
             exchanges.post("/sim/stats/reset")
             result = await runner.complete("fill")
-            assert result["requests"] == interest_asked(exchanges) == (2 * EACH if ended else 0)
+            # 160 hours and the one that forms are two pages of OKX's.
+            expected_requests = MARKETS + EACH if ended else 0
+            assert result["requests"] == interest_asked(exchanges) == expected_requests
             assert sorted(result["published"]) == ["1h", "4h", "8h"]
             for name, document in expected.items():
                 same_but_for_version(await runner.document(name), document)
@@ -378,7 +383,7 @@ async def test_what_was_fetched_ahead_is_not_asked_for_again_unless_the_process_
 async def test_a_document_made_of_another_is_completed_after_a_run_that_ended_between_the_two(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         expected = await collected(runner, [H4, H8])
         await publish_first(runner, [H8])
         version = (await runner.document("4h"))["version"]
@@ -393,7 +398,7 @@ async def test_over_its_memory_a_run_publishes_what_it_has(
     open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fill_job, "MOST_BYTES", 1000)
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         expected = (await collected(runner, [H1]))[H1]
         await publish_first(runner, [H1])
         runner.fault({"kind": "hold", "exchange": "bybit", "symbol": "ETHUSDT", **OPEN_INTEREST})
@@ -412,7 +417,7 @@ async def test_over_its_memory_a_run_publishes_what_it_has(
 async def test_a_run_that_is_wanted_elsewhere_from_the_start_asks_for_nothing(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         await collected(runner, [H1])
         await publish_first(runner, [H1])
         queue = runner.context.queue
@@ -435,7 +440,7 @@ async def test_a_run_that_is_wanted_elsewhere_from_the_start_asks_for_nothing(
 async def test_damaged_documents_are_left_to_the_next_collection(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+    async with open_runner(exchanges, exchanges=ALL, history_candles=HISTORY) as runner:
         expected = await collected(runner, [M15, H1])
         await publish_first(runner, [M15, H1])
         await runner.context.store.execute("SETRANGE", "cache:1h", "100", "damaged")

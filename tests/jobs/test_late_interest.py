@@ -1,23 +1,33 @@
 """Open interest that no document waits for: what comes of documents, audits and bases meanwhile."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from data_collector import base_documents, interest_reads
 from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
-from tests.fixtures.jobs import NoAudits, OneAudit, OpenRunner, by_key, lacks
+from tests.fixtures.jobs import ALL, NoAudits, OneAudit, OpenRunner, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
-from tests.jobs.test_closes import CANDLE, CANDLES, MIDNIGHT_MS, Closes, Used, no_room
+from tests.jobs.test_closes import (
+    CANDLE,
+    CANDLES,
+    MIDNIGHT_MS,
+    Closes,
+    Used,
+    asked_of_all,
+    lacks_of_markets,
+    no_room,
+)
 
 EACH = 3
+SETTINGS: Final = {"exchanges": ALL, "history_candles": CANDLES}
 
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
+    return start_simulator(**dict.fromkeys(Exchange, EACH), now=NOW_MS, frozen=True)
 
 
 async def begun(closes: Closes) -> None:
@@ -35,7 +45,7 @@ async def test_a_new_document_names_it_as_not_fetched_and_fill_brings_it(
     monkeypatch: pytest.MonkeyPatch,
     timeframe: str,
 ) -> None:
-    async with open_runner(exchanges, history_candles=CANDLES, audits=NoAudits()) as runner:
+    async with open_runner(exchanges, **SETTINGS, audits=NoAudits()) as runner:
         closes = Closes(runner)
         await begun(closes)
         whole = await runner.document(timeframe)
@@ -59,7 +69,7 @@ async def test_no_document_waits_for_an_audit_of_it(
     open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audits = OneAudit()
-    async with open_runner(exchanges, history_candles=CANDLES, audits=audits) as runner:
+    async with open_runner(exchanges, **SETTINGS, audits=audits) as runner:
         closes = Closes(runner)
         await begun(closes)
         key = sorted(by_key(await runner.document("15m")))[0]
@@ -88,13 +98,13 @@ async def test_no_document_waits_for_an_audit_of_it(
         closes.go_to(MIDNIGHT_MS + HOUR_MS + 15 * MINUTE_MS + 5_000)
         assert (await closes.all())["audit_requests"] > 0
         for timeframe in ("5m", "15m", "1h"):
-            assert (await closes.check(timeframe))["missing"] == []
+            assert lacks_of_markets(await closes.check(timeframe)) == {}
 
 
 async def test_no_document_waits_for_that_of_a_market_that_is_read_anew(
     open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_runner(exchanges, history_candles=CANDLES, audits=NoAudits()) as runner:
+    async with open_runner(exchanges, **SETTINGS, audits=NoAudits()) as runner:
         closes = Closes(runner)
         await begun(closes)
         key = sorted(by_key(await runner.document("1d")))[0]
@@ -121,8 +131,8 @@ async def test_no_document_waits_for_that_of_a_market_that_is_read_anew(
         await running
         for timeframe in Timeframe:
             document = await closes.check(timeframe)
-            assert document["missing"] == []
-            truth = exchanges.truth(timeframe, candles=CANDLES, as_of=document["as_of"])
+            assert lacks_of_markets(document) == {}
+            truth = runner.truth(timeframe, candles=CANDLES, as_of=document["as_of"])
             rows = by_key(document)[key]["rows"]
             assert [row[CANDLE] for row in rows[:-1]] == [row[CANDLE] for row in truth[key][:-1]]
 
@@ -135,7 +145,7 @@ async def test_no_document_waits_for_old_snapshots_that_are_asked_for_again(
     hole_ms = MIDNIGHT_MS - 4 * DAY_MS
     hole = {"kind": "missing_oi", **market, "times": [hole_ms]}
     exchanges.post("/sim/faults", [hole])
-    async with open_runner(exchanges, history_candles=CANDLES, audits=NoAudits()) as runner:
+    async with open_runner(exchanges, **SETTINGS, audits=NoAudits()) as runner:
         closes, context = Closes(runner), runner.context
         await begun(closes)
         closes.go_to(MIDNIGHT_MS + 15 * MINUTE_MS + 5_000)
@@ -151,7 +161,7 @@ async def test_no_document_waits_for_old_snapshots_that_are_asked_for_again(
         closes.go_to(MIDNIGHT_MS + HOUR_MS + 5_000)
         async with asyncio.timeout(30):
             result = await closes.all()
-        assert result["requests"] == 2 + 2 * 2 * EACH
+        assert result["requests"] == asked_of_all(HOUR_MS, EACH)
         document = await closes.check("1h")
         assert lacks(document) == {
             ("binance:BTCUSDT", "open_interest"): "it did not come in time, and is asked for again"
@@ -160,11 +170,11 @@ async def test_no_document_waits_for_old_snapshots_that_are_asked_for_again(
         monkeypatch.undo()
         closes.go_to(MIDNIGHT_MS + 2 * HOUR_MS + 5_000)
         result = await closes.all()
-        assert result["requests"] > 2 + 2 * 2 * EACH
+        assert result["requests"] > asked_of_all(HOUR_MS, EACH)
         for timeframe in Timeframe:
             document = await closes.check(timeframe)
-            assert document["missing"] == []
-            truth = exchanges.truth(timeframe, candles=CANDLES, as_of=document["as_of"])
+            assert lacks_of_markets(document) == {}
+            truth = runner.truth(timeframe, candles=CANDLES, as_of=document["as_of"])
             for key, found in by_key(document).items():
                 rows = [row[CANDLE] for row in found["rows"][:-1]]
                 assert rows == [row[CANDLE] for row in truth[key][:-1]], (timeframe, key)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from database import DatabaseUnavailable
+from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from stores.cold.markets import Markets
 from tests.fixtures.jobs import OpenRunner, by_key
@@ -17,7 +18,7 @@ EACH = 2
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
+    return start_simulator(**dict.fromkeys(Exchange, EACH), now=NOW_MS, frozen=True)
 
 
 async def checked(closes: Closes, timeframe: Timeframe = Timeframe.D1) -> Any:
