@@ -23,7 +23,7 @@ from venues.reading import (
 # A request may be sent when so many rows more have come as a collection may take long.
 _ROWS_LATE: Final = 40
 # Of so many requests one is sent to the table of old rows, which serves the others too.
-_NEW_TURNS: Final = 5
+_NEW_TURNS: Final = 4
 _OLD_TURNS: Final = 2
 _FEW_ROWS: Final = 10
 
@@ -121,9 +121,9 @@ class EndpointTable:
         """The table that serves the rows `step_ms` apart within the window, both ends in ms.
 
         `as_of_ms`: the exchange's time, None if unknown. Rows that both tables serve are asked of
-        `beyond`, too, in some `turn`s: of the newest pages in one of five, so that a close ends
-        within the limits of both, also while a backfill takes half of those of `beyond`; of older
-        pages, which only first collections need, in every other. Where `beyond` lacks the newest
+        `beyond`, too, in some `turn`s: of the newest pages in one of four, so that a close takes
+        about as long with a backfill, which uses half of the limit of `beyond`, as without; of
+        older pages, which only first collections need, in every other. Where `beyond` lacks the newest
         rows, these are asked of this table: a few rows always are.
         """
         if self.beyond is None or as_of_ms is None:
