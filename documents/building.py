@@ -15,11 +15,13 @@ import orjson
 import structlog
 
 from documents.chunk_index import ChunkedDocument, ChunkIndex, IndexedMarket, Size
+from documents.chunked_series import ChunkedSeries
 from documents.chunks import Chunk, KeptMarket, NotFinite, encode_market
 from documents.deflated import DeflatedPart, deflate, join_parts
 from documents.kept import KeptDocuments, MarketKey
 from documents.meta import DocumentCounts
 from documents.names import GLOBAL_FR
+from documents.text import DocumentError
 from market.columns import TIME, TRADE_VALUES, VALUES, WIDE_COLUMNS, columns_of
 from market.markets import (
     COLUMNS,
@@ -50,8 +52,9 @@ _nullable: Final = [
 class DocumentBuilder:
     """Builds one candle document market by market; holds their compressed chunks, but no rows.
 
-    Chunks that `kept` has of the same rows are used again, and it gets the new ones. It has the
-    columns of trades only with `trade_columns`, whatever the rows have.
+    Chunks that `kept` has of the same rows are used again, and it gets the new ones. So are those
+    of `stored`, the document of before, where `kept` has none. It has the columns of trades only
+    with `trade_columns`, whatever the rows have.
     """
 
     def __init__(
@@ -60,9 +63,11 @@ class DocumentBuilder:
         source: Source,
         kept: KeptDocuments | None = None,
         *,
+        stored: ChunkedSeries | None = None,
         trade_columns: bool = False,
     ) -> None:
         self._trade_columns = trade_columns
+        self._stored = stored
         self._timeframe = timeframe
         self._source = source
         self._kept = kept
@@ -97,9 +102,9 @@ class DocumentBuilder:
             "checked_at": series.checked_at_ms,
             "stale_since": series.stale_since_ms,
         }
-        kept = KeptMarket() if self._kept is None else self._kept.get(self._timeframe, key)
+        known = self._known_chunks(market)
         try:
-            chunks, keep = encode_market(_head(head), rows, self._timeframe.interval_ms, kept)
+            chunks, keep = encode_market(_head(head), rows, self._timeframe.interval_ms, known)
         except NotFinite:
             raise ValueError(f"{market.key}: {_NOT_NUMBERS}") from None
         if self._kept is not None:
@@ -110,6 +115,18 @@ class DocumentBuilder:
         self.rows += len(rows)
         if len(rows):
             self._newest_open_ms = max(self._newest_open_ms, int(rows.times[-1]))
+
+    def _known_chunks(self, market: Market) -> KeptMarket:
+        """The market's rows and chunks of before; without any if there are none."""
+        found = KeptMarket()
+        if self._kept is not None:
+            found = self._kept.get(self._timeframe, (str(market.exchange), market.symbol))
+        if not found.chunks and self._stored is not None:
+            try:
+                return self._stored.chunks(market.key)
+            except DocumentError:
+                return found  # all of the market is encoded
+        return found
 
     def remove(self, market: Market) -> None:
         """Takes the market out again, if it was added."""

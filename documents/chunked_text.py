@@ -2,13 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from documents.chunk_index import ChunkIndex, IndexedMarket, Size
-from documents.deflated import HEADER_BYTES, inflate_parts
+from documents.deflated import HEADER_BYTES, DeflatedPart, adler32, inflate_parts
 from documents.text import DocumentError, DocumentFilter, DocumentText, FilteredSize
 
 _ROWS: Final = b',"rows":['
@@ -27,11 +27,21 @@ class _Chunks(NamedTuple):
     end: int
 
 
+class MarketText(NamedTuple):
+    """A market of a document: its fields without the rows, these as a JSON array, and its chunks
+    with the number of rows in each."""
+
+    head: dict[str, Any]
+    rows: memoryview
+    parts: Sequence[DeflatedPart]
+    counts: Sequence[int]
+
+
 class ChunkedText:
     """A document's zlib stream with the index of its chunks; threads may share it.
 
-    `inflated_bytes` counts the text that was made for all slices so far. `filtered` and
-    `filtered_size` raise ChunksDamaged.
+    `inflated_bytes` counts the text that was made for all slices so far. `filtered`,
+    `filtered_size`, and what is read of one market raise ChunksDamaged.
     """
 
     def __init__(self, stream: bytes, index: ChunkIndex) -> None:
@@ -45,10 +55,58 @@ class ChunkedText:
     def markets(self) -> Sequence[IndexedMarket]:
         return self.index.markets
 
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes in memory."""
+        return len(self._stream) + self.index.memory_bytes + 8 * len(self._before)
+
+    def header(self) -> dict[str, Any]:
+        """The document's fields before its markets."""
+        text = self._header()
+        found: dict[str, Any] = orjson.loads(text[: text.rindex(b',"markets":[')] + b"}")
+        return found
+
     def missing(self) -> list[Any]:
         """The entries of the document's `missing`."""
         found: list[Any] = orjson.loads(self._end()[len(b'],"missing":') : -1])
         return found
+
+    def head(self, place: int) -> dict[str, Any]:
+        """The fields of a market before its rows; `place`: its number in the index."""
+        return self._head(place, 1)[0]
+
+    def market(self, place: int) -> "MarketText":
+        """The whole market; `place`: its number in the index."""
+        index, (exchange, symbol, first, end) = self.index, self.markets[place]
+        head, text, rows_start = self._head(place, end - first)
+        if not text.endswith(_MARKET_END):
+            raise ChunksDamaged(f"{exchange}:{symbol}: the chunks of the document end elsewhere")
+        start = HEADER_BYTES + index.header.deflated + place * index.comma.deflated
+        ends = accumulate(index.text[first:end], initial=0)
+        parts = [
+            DeflatedPart(
+                bytes(self._stream[start + self._before[chunk] : start + self._before[chunk + 1]]),
+                upto - since,
+                adler32(text[since:upto]),
+            )
+            for chunk, (since, upto) in enumerate(pairwise(ends), first)
+        ]
+        rows = memoryview(text)[rows_start - 1 : 1 - len(_MARKET_END)]
+        return MarketText(head, rows, parts, index.rows[first:end])
+
+    def _head(self, place: int, chunks: int) -> tuple[dict[str, Any], bytes, int]:
+        """The fields of a market, the text of its first chunks, and where its rows begin in it."""
+        exchange, symbol, first, _ = self.markets[place]
+        try:
+            text = self._inflate(place, first, place, first + chunks)
+            rows_start = text.index(_ROWS) + len(_ROWS)
+            head: dict[str, Any] = orjson.loads(text[: rows_start - len(_ROWS)] + b"}")
+            if (head["exchange"], head["symbol"]) != (exchange, symbol):
+                raise DocumentError("they are of another market")
+        except (ValueError, KeyError, TypeError) as error:
+            told = f"{exchange}:{symbol}: the chunks of the document are damaged: {error}"
+            raise ChunksDamaged(told) from error
+        return head, text, rows_start
 
     def filtered(self, where: DocumentFilter) -> "list[bytes | memoryview]":
         """The very bytes that DocumentText.filtered gives for the whole document."""
@@ -170,9 +228,7 @@ class ChunkedText:
         return self._text(start + commas * index.comma.deflated, index.end)
 
     def _last_closed_ms(self) -> int:
-        header = self._header()
-        found = orjson.loads(header[: header.rindex(b',"markets":[')] + b"}")
-        last_ms: int = found["last_closed_open_time"]
+        last_ms: int = self.header()["last_closed_open_time"]
         return last_ms
 
     def _text(self, start: int, size: Size) -> bytes:

@@ -65,6 +65,22 @@ def encode_market(
     return chunks, KeptMarket(chunks[1:-1], _frozen(rows), bounds[1])
 
 
+def stored_market(
+    rows: Rows, interval_ms: int, parts: Sequence[DeflatedPart], counts: Sequence[int]
+) -> KeptMarket:
+    """What to keep of a market of a stored document: its rows, and its chunks with the number of
+    rows in each; no chunks if another release has cut them elsewhere."""
+    bounds = list(accumulate(counts, initial=0))
+    if not len(rows) or bounds != _bounds(rows.times, interval_ms):
+        return KeptMarket()
+    spans = pairwise(bounds)
+    chunks = [
+        Chunk(part, int(rows.times[start]), end - start)
+        for part, (start, end) in zip(parts, spans, strict=True)
+    ]
+    return KeptMarket(chunks[1:-1], rows, bounds[1])
+
+
 def _frozen(rows: Rows) -> Rows:
     """A copy of the rows that nobody can change."""
     times, values = rows.times.copy(), rows.values.copy()

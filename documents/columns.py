@@ -20,7 +20,7 @@ except ImportError:  # it has no wheels for the newest Python
 _STEP_ROWS: Final = 16 * 1024
 _STEP_BYTES: Final = 100 * _STEP_ROWS
 _NULL: Final = b"null"
-_NO_NUMBER: Final = b"-1e300"  # stands for null; no row holds such a number
+NO_NUMBER: Final = b"-1e300"  # stands for null; no row holds such a number
 _NO_TIME: Final = 2.0**53  # a float does not tell such integers apart
 
 
@@ -50,14 +50,14 @@ def read_rows(text: DocumentText) -> Iterator[MarketRows]:
         rows = _joined([text.rows(span) for span in markets])
         # A search for one byte is much faster, and no number has that one.
         has_null = b"n" in rows
-        counts, lines = _lines(rows.replace(_NULL, _NO_NUMBER) if has_null else rows, width)
+        counts, lines = lines_of(rows.replace(_NULL, NO_NUMBER) if has_null else rows, width)
         if len(lines) != sum(counts):
             raise DocumentError("a row has not as many numbers as there are columns")
         if not (np.abs(lines[:, 0]) < _NO_TIME).all():
             raise DocumentError("a row has no time")
         columns = np.ascontiguousarray(lines.T)
         if has_null:
-            columns[columns == float(_NO_NUMBER)] = np.nan
+            columns[columns == float(NO_NUMBER)] = np.nan
         yield MarketRows(markets, counts, columns[0].astype(np.int64), columns[1:])
 
 
@@ -80,7 +80,7 @@ def _joined(rows: Sequence[memoryview]) -> bytes:
     return b",".join((b"[" + first, *others)) + b"]"
 
 
-def _lines(rows: bytes, width: int) -> tuple[list[int], Floats]:
+def lines_of(rows: bytes, width: int) -> tuple[list[int], Floats]:
     """How many rows each market has, and the numbers of all in lines of `width`, with the sign for
     null."""
     try:
@@ -95,5 +95,5 @@ def _lines(rows: bytes, width: int) -> tuple[list[int], Floats]:
             # It goes through the lists in the list.
             found = np.frombuffer(markets.as_buffer(of_type="d"))
         return [len(market) for market in markets], found.reshape(-1, width)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # the last: simdjson's, as for 10**25
         raise DocumentError(f"unreadable rows: {error}") from None

@@ -51,10 +51,16 @@ def deflate_each(texts: Iterable[bytes | memoryview]) -> list[DeflatedPart]:
         DeflatedPart(
             compressor.compress(text) + compressor.flush(isal_zlib.Z_FULL_FLUSH),
             len(text),
-            isal_zlib.adler32(text),
+            adler32(text),
         )
         for text in texts
     ]
+
+
+def adler32(text: bytes | memoryview) -> int:
+    """The checksum of a text, as in DeflatedPart."""
+    found: int = isal_zlib.adler32(text)
+    return found
 
 
 def deflate_whole(text: bytes) -> Deflated:

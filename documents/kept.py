@@ -3,7 +3,9 @@
 One copy of the rows serves two ends: chunks whose rows are still the same are used again, and the
 next run takes its earlier series from here in place of the stored text.
 
-Memory is limited: over the limit the document of the coarsest timeframe goes first.
+Memory is limited: over the limit the rows of the coarsest timeframe go first. Such a document is
+held as it is stored, a third of that, as long as these take no more than a quarter of the limit
+beside it; what a run needs of a market is then inflated again.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -14,6 +16,9 @@ from typing import Final
 
 import numpy as np
 
+from documents.chunk_index import ChunkedDocument
+from documents.chunked_series import ChunkedSeries
+from documents.chunked_text import ChunkedText
 from documents.chunks import KeptMarket
 from documents.missing import Lacks, lacks_by_market
 from market.markets import Exchange, Market, MarketSeries, Meta, Missing
@@ -24,6 +29,7 @@ from market.timeframes import Timeframe
 _MARKET_BYTES: Final = 1500  # of a market's objects, beside its chunks and its rows
 _CHUNK_BYTES: Final = 400  # of a chunk's objects, beside its compressed text
 _NOTHING: Final = KeptMarket()
+_STORED_PART: Final = 4  # of the limit: what documents without rows may take beside it
 
 MarketKey = tuple[str, str]  # exchange and symbol
 
@@ -52,6 +58,14 @@ class _Document:
 
     def changed(self) -> None:
         self.whole, self.published = False, None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A document as it was published, under this version and content hash."""
+
+    published: tuple[int, str]
+    text: ChunkedText
 
 
 class KeptSeries(PreviousSeries):
@@ -96,10 +110,11 @@ class KeptSeries(PreviousSeries):
 class KeptDocuments:
     """The documents by timeframe, within `limit_mb`; threads may share it."""
 
-    def __init__(self, limit_mb: int) -> None:
-        self._limit_bytes = limit_mb * 2**20
+    def __init__(self, limit_mb: float) -> None:
+        self._limit_bytes = round(limit_mb * 2**20)
         self._lock = Lock()
         self._documents: dict[Timeframe, _Document] = {}
+        self._stored: dict[Timeframe, _Stored] = {}  # those whose rows are not all here
         self._last_times: dict[Timeframe, Times] = {}
         self._reserved: dict[str, int] = {}
         self._bytes = 0
@@ -107,7 +122,7 @@ class KeptDocuments:
     @property
     def bytes(self) -> int:
         """The memory that everything takes, what is reserved included."""
-        return self._bytes
+        return self._bytes + self._stored_bytes()
 
     def reserve(self, name: str, size: int) -> None:
         """Counts `size` bytes that another part holds under this name, in place of those before.
@@ -174,28 +189,63 @@ class KeptDocuments:
             }
             document.whole = len(document.entries) == len(keys)
 
-    def publish(self, timeframe: Timeframe, version: int, content_hash: str) -> None:
-        """Tells under which version the document that was finished last is stored."""
+    def publish(
+        self,
+        timeframe: Timeframe,
+        version: int,
+        content_hash: str,
+        document: ChunkedDocument | None = None,
+    ) -> None:
+        """Tells under which version the document that was finished last is stored. Without all of
+        its rows here, `document` is held instead, if there is room."""
+        published = version, content_hash
         with self._lock:
-            document = self._documents.get(timeframe)
-            if document is not None and document.whole:
-                document.published = version, content_hash
+            self._stored.pop(timeframe, None)
+            kept = self._documents.get(timeframe)
+            if kept is not None and kept.whole:
+                kept.published = published
+            elif document is not None and self._has_room(timeframe, document):
+                if kept is not None:
+                    self._forget_document(timeframe)
+                text = ChunkedText(b"".join(document.pieces), document.index)
+                self._stored[timeframe] = _Stored(published, text)
 
     def is_published(self, timeframe: Timeframe) -> bool:
         """Whether the document is here as this process published it last."""
         document = self._documents.get(timeframe)
-        return document is not None and document.published is not None
+        is_whole = document is not None and document.published is not None
+        return is_whole or timeframe in self._stored
 
-    def series(self, timeframe: Timeframe, version: int, content_hash: str) -> KeptSeries | None:
-        """The series of the document, if all that was published under this version is here."""
+    def series(
+        self, timeframe: Timeframe, version: int, content_hash: str
+    ) -> KeptSeries | ChunkedSeries | None:
+        """The series of the document, if all that was published under this version is here. CPU
+        work, about 50 ms for 1000 markets, where the rows are not."""
         with self._lock:
+            stored = self._stored.get(timeframe)
             document = self._documents.get(timeframe)
-            if document is None or document.published != (version, content_hash):
-                return None
-            entries = document.entries.values()
-            document.series = {entry.series.market.key: entry.series for entry in entries}
-            metas = {entry.series.market.key: entry.meta for entry in entries}
-            return KeptSeries(version, document.series, metas)
+            if document is not None and document.published == (version, content_hash):
+                entries = document.entries.values()
+                document.series = {entry.series.market.key: entry.series for entry in entries}
+                metas = {entry.series.market.key: entry.meta for entry in entries}
+                return KeptSeries(version, document.series, metas)
+        if stored is not None and stored.published == (version, content_hash):
+            return ChunkedSeries(stored.text, is_ours=True)
+        return None
+
+    def _has_room(self, timeframe: Timeframe, document: ChunkedDocument) -> bool:
+        """Whether one more document without rows fits; coarser ones go to make room for it."""
+        size = document.index.size.deflated + document.index.memory_bytes
+        room = self._limit_bytes // _STORED_PART - size
+        while room >= 0 and self._stored_bytes() > room:
+            coarsest = max(self._stored, key=_interval_ms)
+            if coarsest.interval_ms <= timeframe.interval_ms:
+                return False
+            del self._stored[coarsest]
+        return room >= 0
+
+    def _stored_bytes(self) -> int:
+        return sum(stored.text.memory_bytes for stored in list(self._stored.values()))
 
     def _with_shared_times(
         self, timeframe: Timeframe, chunks: KeptMarket

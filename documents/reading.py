@@ -1,12 +1,12 @@
 """Reads documents: the series of a candle document, and the funding of all markets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-import orjson
 
+from documents.columns import NO_NUMBER, lines_of
 from documents.missing import Lacks, lacks_by_market
 from documents.text import DocumentError, DocumentText, MarketSpan
 from market.columns import WIDE_COLUMNS
@@ -23,8 +23,7 @@ from market.markets import (
 from market.previous_series import PreviousSeries
 from market.rows import Rows, TimedValues
 
-_NO_NUMBER: Final = b"-1e300"  # stands for null; no row holds such a number
-_KNOWN: Final = frozenset(map(str, Exchange))
+KNOWN_EXCHANGES: Final = frozenset(map(str, Exchange))
 NO_TIME: Final = 2.0**53  # a float does not tell such integers apart
 _funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
 
@@ -37,8 +36,8 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
     book = {}
     lacks = lacks_by_market(text.missing())
     for span in _of_known_exchanges(text):
-        head, market = _head(text, span)
-        rows = _decode_settlements(text.rows(span))
+        head = text.head(span)
+        market, rows = _market(head), _decode_settlements(text.rows(span))
         book[market.key] = FundingSeries(
             market,
             TimedValues.of(rows),
@@ -82,30 +81,17 @@ class StoredSeries(PreviousSeries):
 
     def _decoded(self, key: str) -> MarketSeries:
         span = self._spans[key]
-        head, market = _head(self._text, span)
         rows = decode_rows(self._text.rows(span), self._width)
-        lacks = self._lacks.get(key, Lacks())
-        return MarketSeries(
-            market,
-            rows,
-            head["checked_at"],
-            head["stale_since"],
-            lacks_open_interest=lacks.open_interest,
-            left_out=lacks.left_out,
-            awaits_open_interest=lacks.awaits_open_interest,
-        )
+        return series_of(self._text.head(span), rows, self._lacks.get(key, Lacks()))
 
     def metas(self) -> dict[str, Meta]:
         return {key: self._meta(span) for key, span in self._spans.items()}
 
     def _meta(self, span: MarketSpan) -> Meta:
         try:
-            meta = self._text.head(span).get("meta")
+            return meta_of(self._text.head(span))
         except DocumentError:
             return {}  # access to the market tells of it
-        if not isinstance(meta, dict):
-            return {}
-        return {n: v for n, v in meta.items() if v is None or isinstance(v, int | float)}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._spans)
@@ -121,40 +107,62 @@ def decode_series(document: bytes) -> StoredSeries:
     document. Access to a market raises it if the market's rows are unreadable.
     """
     text = DocumentText(document)
-    columns = text.header.get("columns")
+    return StoredSeries(text, row_width(text.header))
+
+
+def row_width(header: Mapping[str, Any]) -> int:
+    """How many columns a candle document has. Raises DocumentError for another document."""
+    columns = header.get("columns")
     if columns not in (list(COLUMNS), list(WIDE_COLUMNS)):
         raise DocumentError("not a candle document")
-    return StoredSeries(text, len(columns))
+    return len(columns)
+
+
+def meta_of(head: Mapping[str, Any]) -> Meta:
+    """The numbers of a market's `meta`, from its fields."""
+    meta = head.get("meta")
+    if not isinstance(meta, dict):
+        return {}
+    return {n: v for n, v in meta.items() if v is None or isinstance(v, int | float)}
+
+
+def series_of(head: Mapping[str, Any], rows: Rows, lacks: Lacks) -> MarketSeries:
+    """A market's series, from its fields. Raises DocumentError."""
+    return MarketSeries(
+        _market(head),
+        rows,
+        head["checked_at"],
+        head["stale_since"],
+        lacks_open_interest=lacks.open_interest,
+        left_out=lacks.left_out,
+        awaits_open_interest=lacks.awaits_open_interest,
+    )
 
 
 def _of_known_exchanges(text: DocumentText) -> Iterator[MarketSpan]:
     """All markets but those of exchanges that only a later release knows, which shares the store:
     they are none of what is collected here."""
-    return (span for span in text.markets if span.exchange in _KNOWN)
+    return (span for span in text.markets if span.exchange in KNOWN_EXCHANGES)
 
 
-def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]:
-    head = text.head(span)
+def _market(head: Mapping[str, Any]) -> Market:
     try:
-        exchange = Exchange(span.exchange)
-        return head, Market(exchange, span.symbol, head["base"], head["quote"])
+        exchange = Exchange(head["exchange"])
+        return Market(exchange, head["symbol"], head["base"], head["quote"])
     except (KeyError, ValueError) as error:
-        raise DocumentError(f"{span.symbol}: unreadable market: {error}") from None
+        raise DocumentError(f"{head.get('symbol')}: unreadable market: {error}") from None
 
 
 def decode_rows(rows: memoryview, width: int) -> Rows:
     """The rows of a market in the JSON of a document with so many columns. Raises DocumentError."""
-    # One flat list of numbers, with a number for each null: a list with None takes twice as long.
-    flat = bytes(rows).translate(None, b"[]").replace(b"null", _NO_NUMBER)
-    try:
-        numbers = orjson.loads(b"[%b]" % flat)
-        lines = np.fromiter(numbers, np.float64, len(numbers)).reshape(-1, width)
-    except (ValueError, TypeError) as error:
-        raise DocumentError(f"unreadable rows: {error}") from None
-    lines[lines == float(_NO_NUMBER)] = np.nan
-    if not (np.abs(lines[:, 0]) < NO_TIME).all():
+    counts, lines = lines_of(b"[%b]" % bytes(rows).replace(b"null", NO_NUMBER), width)
+    if len(lines) != sum(counts):
+        raise DocumentError("a row has not as many numbers as there are columns")
+    times, values = lines[:, 0], lines[:, 1:].copy()
+    values[values == float(NO_NUMBER)] = np.nan
+    if not (np.abs(times) < NO_TIME).all():
         raise DocumentError("a row has no time")
-    return Rows(lines[:, 0].astype(np.int64), lines[:, 1:])
+    return Rows(times.astype(np.int64), values)
 
 
 def _decode_settlements(rows: memoryview) -> list[FundingRow]:

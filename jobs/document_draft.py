@@ -11,8 +11,9 @@ import structlog
 
 from documents.building import DocumentBuilder, Source
 from documents.changes import Changes
+from documents.chunk_index import ChunkedDocument
+from documents.chunked_series import ChunkedSeries
 from documents.comparison import Comparison
-from documents.deflated import Deflated
 from documents.journal import EncodedEntry
 from documents.journal_draft import JournalDraft
 from documents.kept import KeptDocuments
@@ -57,7 +58,13 @@ class DocumentDraft:
         self._known = known
         self._same_close = same_close
         self._kept = kept
-        self._builder = DocumentBuilder(timeframe, source, kept, trade_columns=trade_columns)
+        self._builder = DocumentBuilder(
+            timeframe,
+            source,
+            kept,
+            stored=previous if isinstance(previous, ChunkedSeries) else None,
+            trade_columns=trade_columns,
+        )
         self._comparison = Comparison(timeframe, previous, journal, trade_columns=trade_columns)
         self.changes: Changes | None = None
         self.entry: EncodedEntry | None = None
@@ -91,7 +98,7 @@ class DocumentDraft:
 
     def finish(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: list[Missing]
-    ) -> Deflated:
+    ) -> ChunkedDocument:
         """The complete document. It is CPU work, so call it off the event loop, and afterwards
         only read `computed`, `markets` and `rows`."""
         self._encode_batch()
@@ -105,10 +112,10 @@ class DocumentDraft:
             version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms, missing=lacks
         )
 
-    def published(self, version: int, content_hash: str) -> None:
+    def published(self, version: int, content_hash: str, document: ChunkedDocument) -> None:
         """Tells that the finished document is stored, so that the next run takes it from memory."""
         if self._kept is not None:
-            self._kept.publish(self.timeframe, version, content_hash)
+            self._kept.publish(self.timeframe, version, content_hash, document)
 
     def _encode_batch(self) -> None:
         batch, self._batch = self._batch, []

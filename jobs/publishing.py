@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from database import DatabaseUnavailable
-from documents.deflated import Deflated
+from documents.chunk_index import ChunkedDocument
 from documents.journal_draft import JournalDraft
 from jobs.context import JobContext, Progress
 from jobs.document_draft import DocumentDraft
@@ -148,7 +148,7 @@ async def publish(
 
 @dataclass(frozen=True, slots=True)
 class _Finished:
-    document: Deflated
+    document: ChunkedDocument
     version: int
     updated_at_ms: int
 
@@ -201,7 +201,7 @@ async def _store(
         entry=draft.entry,
     )
     context.recorded(draft.entry)
-    draft.published(meta.version, meta.content_hash)
+    draft.published(meta.version, meta.content_hash, finished.document)
     log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)
     if not draft.computed:
         return Published(meta.stored_bytes, None)

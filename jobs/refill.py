@@ -139,7 +139,7 @@ async def publish_refilled(
         entry=entry,
     )
     context.recorded(entry)
-    context.kept.publish(timeframe, version, meta.content_hash)
+    context.kept.publish(timeframe, version, meta.content_hash, text)
     log.info("published", document=str(timeframe), version=version, bytes=meta.stored_bytes)
     return Refilled(meta.stored_bytes, snapshots, frozenset(done))
 

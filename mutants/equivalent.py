@@ -4,10 +4,6 @@ from collections.abc import Mapping
 from typing import Final
 
 EQUIVALENT: Final[Mapping[str, str]] = {
-    "documents/reading.py decode_rows: b\"null\" => b'nullX' in flat = bytes(rows)"
-    '.translate(None, b"[]").replace(b"null", _NO_NUMBER)': (
-        "numpy reads None as NaN too, only slower"
-    ),
     'documents/building.py module: "collected" => \'collectedX\' in Source = Literal["collected",'
     ' "aggregated"]': "only the type checker reads it",
     'documents/building.py module: "aggregated" => \'aggregatedX\' in Source = Literal["collected",'

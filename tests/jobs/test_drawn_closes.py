@@ -33,6 +33,7 @@ _SEED = int(os.environ.get("SEED", "1"))
 _STEPS = int(os.environ.get("STEPS", "60"))
 _EACH = 3
 _CANDLES = 40
+_MEMORY_MB = (512, 0.3, 0)  # of all documents, some without their rows, none
 _SETTLEMENTS = 20
 _ALL = "collect:all"
 _JOBS = (_ALL, _ALL, *(f"collect:{timeframe}" for timeframe in COLLECTED))
@@ -96,7 +97,7 @@ class History:
         context = runner.context
         runner.context = replace(
             context,
-            kept=KeptDocuments(context.settings.worker_memory_mb),
+            kept=KeptDocuments(self.chance.choice(_MEMORY_MB)),
             bases=Bases(),
             audits=Audits(),
             doubts=Doubts(),
