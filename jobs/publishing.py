@@ -126,7 +126,8 @@ async def publish(
     progress: Progress,
 ) -> list[Published]:
     """Publishes the documents in this order, each with what it says is missing, and stores their
-    metadata. While one is stored, the next one is finished in a thread."""
+    metadata. While one is stored, the next one is finished in a thread. The history is told of them
+    at the end: recording them would take the time of those that are not published yet."""
     finishing = [partial(_finish, context, *each, as_of_ms, lease) for each in drafts]
     published: list[Published] = []
     ahead: asyncio.Task[_Finished] | None = None
@@ -143,6 +144,8 @@ async def publish(
         if ahead is not None:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
+        for draft, _ in drafts:
+            context.recorded(draft.entry)
     return published
 
 
@@ -200,7 +203,6 @@ async def _store(
         changes=draft.changes,
         entry=draft.entry,
     )
-    context.recorded(draft.entry)
     draft.published(meta.version, meta.content_hash, finished.document)
     log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)
     if not draft.computed:

@@ -60,7 +60,7 @@ def built(
 def held(kept: KeptDocuments, timeframe: Timeframe = H4) -> KeptSeries:
     kept.publish(timeframe, 5, "hash")
     found = kept.series(timeframe, 5, "hash")
-    assert found is not None
+    assert isinstance(found, KeptSeries)
     return found
 
 
