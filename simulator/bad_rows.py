@@ -7,6 +7,9 @@ from typing import Any, Final
 from simulator.exchange import BodyShape
 
 Rows = list[Any]
+_CLOSE: Final = 4
+_VOLUME: Final = 5
+_CANDLE_COLUMNS: Final = 6  # at least
 
 
 # --- one candle ----------------------------------------------------------------------------------
@@ -62,10 +65,18 @@ def _middle(change: Callable[[Rows], Rows]) -> Callable[[Rows, BodyShape], Rows]
 # --- an answer's rows ----------------------------------------------------------------------------
 
 
-def _set(row: Any, place: int, names: tuple[str, ...], value: str) -> None:
-    """Replaces a number: in a list by its place (a short one's last), in an object by its names."""
+def _place(row: Rows, place: int, shape: BodyShape) -> int:
+    """Where a list has the number that candles have in their fifth (close) or sixth column
+    (volume): in a short one, of open interest, that."""
+    if len(row) < _CANDLE_COLUMNS:
+        return shape.interest_place
+    return shape.volume_place if place == _VOLUME else place
+
+
+def _set(row: Any, place: int, names: tuple[str, ...], value: str, shape: BodyShape) -> None:
+    """Replaces a number: in a list by its place, in an object by its names."""
     if isinstance(row, list):
-        row[min(place, len(row) - 1)] = value
+        row[_place(row, place, shape)] = value
         return
     for name in names:
         if name in row:
@@ -80,7 +91,7 @@ def _high_below_low(rows: Rows, shape: BodyShape) -> Rows:
 
 
 def _negative_volume(rows: Rows, shape: BodyShape) -> Rows:
-    _set(rows[len(rows) // 2], 5, shape.open_interest, "-1")
+    _set(rows[len(rows) // 2], _VOLUME, shape.open_interest, "-1", shape)
     return rows
 
 
@@ -104,7 +115,7 @@ def _off_grid(rows: Rows, shape: BodyShape) -> Rows:
 
 
 def _nan(rows: Rows, shape: BodyShape) -> Rows:
-    _set(rows[len(rows) // 2], 4, shape.open_interest + shape.rates, "NaN")
+    _set(rows[len(rows) // 2], _CLOSE, shape.open_interest + shape.rates, "NaN", shape)
     return rows
 
 
@@ -112,15 +123,15 @@ def _disputed(rows: Rows, shape: BodyShape) -> Rows:
     """Two different rows for one instant."""
     middle = len(rows) // 2
     other: Any = rows[middle].copy()
-    _set(other, 5, shape.open_interest + shape.rates, "0.5")
+    _set(other, _VOLUME, shape.open_interest + shape.rates, "0.5", shape)
     return [*rows[:middle], other, *rows[middle:]]
 
 
 def _exponent(rows: Rows, shape: BodyShape) -> Rows:
     """The same numbers, written with an exponent."""
     row: Any = rows[len(rows) // 2]
-    places = (min(5, len(row) - 1),) if isinstance(row, list) else shape.open_interest + shape.rates
-    for place in places:
+    names = shape.open_interest + shape.rates
+    for place in (_place(row, _VOLUME, shape),) if isinstance(row, list) else names:
         if isinstance(row, list) or row.get(place):
             row[place] = f"{Decimal(row[place]):E}"
     return rows
@@ -148,20 +159,21 @@ def _blank_rate(rows: Rows, shape: BodyShape) -> Rows:
 
 def _blank_entries(rows: Rows, shape: BodyShape) -> Rows:
     """Entries about contracts that nobody collects, with nulls and blanks."""
-    if not isinstance(rows[0], dict) or "symbol" not in rows[0]:
+    if not isinstance(rows[0], dict) or shape.symbol not in rows[0]:
         return rows
     blanks: Rows = [None, "", []]
-    entries = [{**dict.fromkeys(rows[0], blank), "symbol": "0BLANKUSDT"} for blank in blanks]
+    entries = [{**dict.fromkeys(rows[0], blank), shape.symbol: "0BLANKUSDT"} for blank in blanks]
     return [None, *rows, *entries]
 
 
 def _unclear_entries(rows: Rows, shape: BodyShape) -> Rows:
     """Of the entries of a list of contracts, the first has no status and the second a blank after
     its symbol."""
-    if len(rows) < 2 or not all(isinstance(row, dict) and "status" in row for row in rows[:2]):
+    symbol, status = shape.symbol, shape.status
+    if len(rows) < 2 or not all(isinstance(row, dict) and status in row for row in rows[:2]):
         return rows
     first, second, *rest = rows
-    return [{**first, "status": None}, {**second, "symbol": f"{second['symbol']} "}, *rest]
+    return [{**first, status: None}, {**second, symbol: f"{second[symbol]} "}, *rest]
 
 
 NONSENSE: Final[dict[str, Callable[[Rows, BodyShape], Rows]]] = {

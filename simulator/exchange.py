@@ -66,8 +66,12 @@ class BodyShape:
 
     rows_at: tuple[tuple[str, ...], ...] = ((),)  # keys on the way to the list of rows
     open_interest: tuple[str, ...] = ("openInterest",)
+    volume_place: int = 5  # in a candle, which is a list
+    interest_place: int = -1  # where snapshots of open interest are lists, too
     rates: tuple[str, ...] = ("fundingRate",)
     times: tuple[str, ...] = ("timestamp", "fundingTime")
+    symbol: str = "symbol"  # of entries about markets
+    status: str = "status"  # of those in lists of contracts
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,12 @@ class Okx(Exchange):
     shape = BodyShape(
         rows_at=(("data",),),
         open_interest=("oi", "oiCcy"),
+        volume_place=6,
+        interest_place=2,
         rates=("fundingRate", "realizedRate"),
         times=("ts", "fundingTime"),
+        symbol="instId",
+        status="state",
     )
     fault_kinds: ClassVar[Mapping[str, FaultKind]] = {
         "okx_code": FaultKind(

@@ -25,7 +25,7 @@ FOUR_PM_MS = NEXT_HOUR_MS + HOUR_MS  # a settlement of every interval
 
 
 def settings_for(simulator: Simulator) -> Settings:
-    return load_settings(binance_base_url=simulator.base_url, bybit_base_url=simulator.base_url)
+    return load_settings(**{f"{each}_base_url": simulator.base_url for each in Exchange})
 
 
 def listed(simulator: Simulator) -> list[Market]:

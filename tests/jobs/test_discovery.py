@@ -22,11 +22,14 @@ from market.markets import Exchange
 from market.timeframes import DAY_MS, MINUTE_MS
 from tests.data_collector.test_fr_fetcher import settings_for
 from tests.fixtures.clock import ManualClock
-from tests.fixtures.simulator import NOW_MS, Simulator
+from tests.fixtures.exchange_answers import ANSWERS, our_key
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from timing.clock import now_ms
+from venues import VENUES
 from venues.errors import SourceDown
+from venues.venue import Endpoint
 
-BOTH = (Exchange.BINANCE, Exchange.BYBIT)
+ALL = tuple(Exchange)
 # How the exchanges tell the time.
 TIMES: dict[str, Callable[[int], dict[str, Any]]] = {
     "/fapi/v1/time": lambda ms: {"serverTime": ms},
@@ -36,8 +39,9 @@ TIMES: dict[str, Callable[[int], dict[str, Any]]] = {
         "result": {"timeSecond": str(ms // 1000), "timeNano": str(ms * 10**6)},
         "time": ms,
     },
+    "/api/v5/public/time": lambda ms: {"code": "0", "msg": "", "data": [{"ts": str(ms)}]},
 }
-LIST_OF_CONTRACTS = {Exchange.BINANCE: "exchange_info", Exchange.BYBIT: "instruments"}
+LIST_OF_CONTRACTS = dict.fromkeys(Exchange, "instruments") | {Exchange.BINANCE: "exchange_info"}
 
 
 @pytest.fixture
@@ -49,14 +53,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture(scope="module")
 def _lasting_simulator() -> Iterator[Simulator]:
-    simulator = Simulator({"binance": 20, "bybit": 20, "now": NOW_MS, "frozen": True})
+    simulator = Simulator({**dict.fromkeys(Exchange, 20), "now": NOW_MS, "frozen": True})
     yield simulator
     simulator.stop()
 
 
 @pytest.fixture
 def exchanges(_lasting_simulator: Simulator) -> Simulator:
-    """Both exchanges, simulated; faults are for one test."""
+    """All exchanges, simulated; faults are for one test."""
     _lasting_simulator.delete("/sim/faults")
     _lasting_simulator.post("/sim/stats/reset")
     return _lasting_simulator
@@ -65,7 +69,7 @@ def exchanges(_lasting_simulator: Simulator) -> Simulator:
 async def discover(
     simulator: Simulator,
     database: Database,
-    asked: tuple[Exchange, ...] = BOTH,
+    asked: tuple[Exchange, ...] = ALL,
     wall_ms: int | None = None,
 ) -> DiscoveryResult:
     """Asks at `wall_ms` of this machine's clock, in truth at NOW_MS."""
@@ -83,7 +87,7 @@ async def coins(database: Database) -> dict[str, CoinRecord]:
 
 def to_collect(simulator: Simulator) -> dict[str, Mapping[str, Any]]:
     return {
-        f"{m['exchange']}:{m['symbol']}": m
+        our_key(f"{m['exchange']}:{m['symbol']}"): m
         for m in simulator.get("/sim/markets")["markets"]
         if m["collected"]
     }
@@ -95,7 +99,7 @@ async def test_the_markets_to_collect_and_no_others(
     result = await discover(exchanges, database)
     expected = to_collect(exchanges)
     assert len(exchanges.get("/sim/markets")["markets"]) > len(expected)  # others share the lists
-    assert result.found == {Exchange.BINANCE: 20, Exchange.BYBIT: 20}
+    assert result.found == dict.fromkeys(Exchange, 20)
     assert result.failures == {}
     assert result.saved[Exchange.BINANCE] == SavedMarkets(added=20, returned=0, delisted=0)
     assert result.requests == exchanges.stats()["total"]
@@ -107,8 +111,9 @@ async def test_the_markets_to_collect_and_no_others(
         assert record.market.launched_ms == market["listed_ms"]
         assert record.active
         assert record.enabled
-        assert record.turnover_24h is not None
-        assert record.turnover_24h >= 0
+        just_listed = market["listed_ms"] > NOW_MS - DAY_MS  # perhaps without a trade
+        assert record.turnover_24h is not None or just_listed
+        assert (record.turnover_24h or 0) >= 0
         assert NOW_MS <= record.last_seen_ms <= NOW_MS + 60_000  # the exchanges' time
     turnovers = {
         t["symbol"]: float(t["quoteVolume"]) for t in exchanges.get("/fapi/v1/ticker/24hr")
@@ -126,20 +131,25 @@ async def test_again_changes_nothing(exchanges: Simulator, database: Database) -
     assert (await coins(database)).keys() == first.keys()
 
 
-async def test_markets_that_leave_become_inactive(simulator: Simulator, database: Database) -> None:
+@pytest.mark.parametrize("exchange", ALL)
+async def test_markets_that_leave_become_inactive(
+    start_simulator: StartSimulator, database: Database, exchange: Exchange
+) -> None:
+    simulator = start_simulator(**dict.fromkeys(Exchange, 5), now=NOW_MS, frozen=True)
     await discover(simulator, database)
-    gone = next(key for key in to_collect(simulator) if key.startswith("bybit"))
-    symbol = gone.removeprefix("bybit:")
-    simulator.post("/sim/faults", {"kind": "delist", "exchange": "bybit", "symbol": symbol})
-    simulator.post("/sim/faults", {"kind": "list_new", "exchange": "binance", "symbol": "NEWCOIN"})
+    gone = {"kind": "delist", "exchange": exchange, "symbol": ANSWERS[exchange].native("ETHUSDT")}
+    (other, *_) = (each for each in ALL if each is not exchange)
+    simulator.post("/sim/faults", gone)
+    simulator.post("/sim/faults", {"kind": "list_new", "exchange": other, "symbol": "NEWCOIN"})
     result = await discover(simulator, database)
     assert result.saved == {
-        Exchange.BINANCE: SavedMarkets(added=1, returned=0, delisted=0),
-        Exchange.BYBIT: SavedMarkets(added=0, returned=0, delisted=1),
+        each: SavedMarkets(added=int(each is other), returned=0, delisted=int(each is exchange))
+        for each in ALL
     }
     stored = await coins(database)
-    assert not stored[gone].active
-    assert stored["binance:NEWCOINUSDT"].active
+    inactive = {key for key, record in stored.items() if not record.active}
+    assert inactive == {f"{exchange}:ETHUSDT"}
+    assert stored[f"{other}:NEWCOINUSDT"].active
 
 
 @pytest.mark.parametrize(
@@ -153,7 +163,7 @@ async def test_markets_that_leave_become_inactive(simulator: Simulator, database
     ],
     ids=lambda rule: rule["kind"],
 )
-@pytest.mark.parametrize("down", BOTH)
+@pytest.mark.parametrize("down", ALL)
 async def test_an_exchange_that_fails_leaves_its_coins_alone(
     exchanges: Simulator, database: Database, down: Exchange, rule: dict[str, object]
 ) -> None:
@@ -161,10 +171,9 @@ async def test_an_exchange_that_fails_leaves_its_coins_alone(
     before = await coins(database)
     exchanges.post("/sim/faults", {**rule, "exchange": down, "endpoint": LIST_OF_CONTRACTS[down]})
     result = await discover(exchanges, database)
-    (up,) = set(BOTH) - {down}
     assert result.failures.keys() == {down}
     assert str(down) in result.failures[down]
-    assert result.found == {up: 20}
+    assert result.found == dict.fromkeys(set(ALL) - {down}, 20)
     after = await coins(database)
     for key, record in before.items():
         if record.market.exchange is down:
@@ -181,7 +190,7 @@ async def test_without_turnover_the_markets_are_stored_all_the_same(
     result = await discover(exchanges, database)
     assert result.failures == {}
     stored = await coins(database)
-    assert len(stored) == 40
+    assert len(stored) == 20 * len(ALL)
     assert {record.turnover_24h for record in stored.values()} == {None}
 
 
@@ -219,7 +228,7 @@ async def discover_served(
     served = ServedFiles(bodies)
     async with TestServer(served.app) as server:
         address = str(server.make_url("/"))
-        settings = load_settings(binance_base_url=address, bybit_base_url=address)
+        settings = load_settings(**{f"{each}_base_url": address for each in Exchange})
         async with ExchangeClient(settings, clock=ManualClock(wall_ms=now_ms())) as client:
             return await run_discovery(client, database, [exchange], "USDT"), served
 
@@ -347,7 +356,74 @@ async def test_a_contract_without_a_status_or_a_usable_name_is_kept_and_told(
     assert {record.market.symbol for record in stored.values() if record.active} == set(names)
 
 
-@pytest.mark.parametrize(("exchange", "ahead_ms"), [(BOTH[0], 9 * DAY_MS), (BOTH[1], -9 * DAY_MS)])
+def test_every_exchange_tells_its_time_here() -> None:
+    assert set(TIMES) == {venue.table(Endpoint.TIME).path for venue in VENUES.values()}
+
+
+# What else a list may say of a contract that traded: it does so no more, and will not for now.
+NO_MORE = {
+    Exchange.BINANCE: ("PRE_SETTLE", "SETTLING", "CLOSE", "PENDING_TRADING"),
+    Exchange.BYBIT: ("PreLaunch", "Delivering", "Closed"),
+    Exchange.OKX: ("preopen", "test", "expired"),
+}
+
+
+def list_of(exchange: Exchange, states: Mapping[str, str | None]) -> dict[str, list[bytes]]:
+    """The list of contracts of coins, in these states (None: trading), by its path."""
+    answers = ANSWERS[exchange]
+    rows = [
+        answers.contract(answers.native(f"{base}USDT"), base)
+        | ({} if state is None else {answers.names["status"]: state})
+        for base, state in states.items()
+    ]
+    body = answers.contracts(",".join(map(json.dumps, rows))).replace(b"first%3D1", b"")
+    return {VENUES[exchange].table(Endpoint.INSTRUMENTS).path: [body]}
+
+
+@pytest.mark.parametrize(
+    ("exchange", "state"), [(each, state) for each, states in NO_MORE.items() for state in states]
+)
+async def test_a_contract_that_trades_no_more_is_not_collected(
+    database: Database, exchange: Exchange, state: str
+) -> None:
+    trading: dict[str, str | None] = {"BTC": None, "ETH": None, "SOL": None}
+    await discover_served(list_of(exchange, trading), database, exchange)
+    before = await coins(database)
+    ended = list_of(exchange, trading | {"ETH": state, "NEW": state})
+    result, _ = await discover_served(ended, database, exchange)
+    assert result.saved[exchange] == SavedMarkets(delisted=1)
+    after = await coins(database)
+    assert {key for key, record in after.items() if record.active} == {
+        f"{exchange}:BTCUSDT", f"{exchange}:SOLUSDT"
+    }  # fmt: skip
+    assert after.keys() == before.keys()
+    # It comes back within the day, as the contract it was.
+    result, _ = await discover_served(list_of(exchange, trading), database, exchange)
+    assert result.saved[exchange] == SavedMarkets(returned=1)
+    again = (await coins(database))[f"{exchange}:ETHUSDT"]
+    assert again.active and again.market == before[f"{exchange}:ETHUSDT"].market
+
+
+async def test_a_contract_that_okx_suspends_stays_and_is_told(database: Database) -> None:
+    okx = Exchange.OKX
+    trading: dict[str, str | None] = {"BTC": None, "ETH": None}
+    await discover_served(list_of(okx, trading), database, okx)
+    suspended = list_of(okx, trading | {"ETH": "suspend", "NEW": "suspend"})
+    for _ in range(2):
+        result, _ = await discover_served(suspended, database, okx)
+        assert result.saved[okx] == SavedMarkets(unread=("ETHUSDT: suspended at the exchange",))
+        stored = await coins(database)
+        assert {key for key, record in stored.items() if record.active} == {
+            "okx:BTCUSDT", "okx:ETHUSDT"
+        }  # fmt: skip
+    result, _ = await discover_served(list_of(okx, trading), database, okx)
+    assert result.saved[okx] == SavedMarkets()
+
+
+@pytest.mark.parametrize(
+    ("exchange", "ahead_ms"),
+    [(ALL[0], 9 * DAY_MS), (ALL[1], -9 * DAY_MS), (ALL[2], 9 * DAY_MS)],
+)
 async def test_a_list_of_an_exchange_whose_clock_is_wrong_is_not_taken_in(
     exchanges: Simulator, database: Database, exchange: Exchange, ahead_ms: int
 ) -> None:
@@ -356,14 +432,15 @@ async def test_a_list_of_an_exchange_whose_clock_is_wrong_is_not_taken_in(
     fault = {"kind": "clock_offset", "offset_ms": ahead_ms, "variant": "date"}
     exchanges.post("/sim/faults", {**fault, "exchange": exchange})
     result = await discover(exchanges, database, wall_ms=NOW_MS)
-    (right,) = set(BOTH) - {exchange}
     side = "ahead of" if ahead_ms > 0 else "behind"
-    cause = f"{exchange}'s clock is 777600 s {side} {right}'s clock and this machine's clock"
-    assert result.failures == {exchange: f"{exchange} time: {cause}"}
-    assert result.found == {right: 20}
+    assert result.failures.keys() == {exchange}
+    cause = f"{exchange} time: {exchange}'s clock is 777600 s {side} "
+    assert result.failures[exchange].startswith(cause)
+    assert result.failures[exchange].endswith("'s clock and this machine's clock")
+    assert result.found == dict.fromkeys(set(ALL) - {exchange}, 20)
     after = await coins(database)
     assert all(after[key] == record for key, record in before.items() if key.startswith(exchange))
-    state = (await database.listings.states(BOTH, "USDT"))[exchange]
+    state = (await database.listings.states(ALL, "USDT"))[exchange]
     assert (state.failures, state.failed_ms) == (1, NOW_MS)
     assert state.failure == result.failures[exchange]
 
@@ -376,14 +453,14 @@ async def test_an_exchange_that_does_not_tell_the_time_is_taken_in_at_the_others
     wall_ms = NOW_MS + 3 * DAY_MS
     assert (await discover(exchanges, database, wall_ms=wall_ms)).failures == {}
     stored = await coins(database)
-    assert len(stored) == 40
+    assert len(stored) == 20 * len(ALL)
     assert {record.last_seen_ms // MINUTE_MS for record in stored.values()} == {NOW_MS // MINUTE_MS}
-    found = await database.listings.states(BOTH, "USDT")
+    found = await database.listings.states(ALL, "USDT")
     assert {state.discovered_ms for state in found.values()} == {wall_ms}
     # Where none does, no list has a time, and each exchange says why.
-    exchanges.post("/sim/faults", {**fault, "exchange": "binance"})
+    exchanges.post("/sim/faults", [{**fault, "exchange": each} for each in ("binance", "okx")])
     result = await discover(exchanges, database, wall_ms=wall_ms)
-    assert result.failures.keys() == set(BOTH)
+    assert result.failures.keys() == set(ALL)
     for exchange, why in result.failures.items():
         assert why.startswith(f"{exchange} time: ") and "404" in why
 
@@ -398,25 +475,26 @@ async def test_a_list_that_raises_what_nobody_foresaw_fails_alone(
 
     monkeypatch.setattr(discovery, "fetch_listed", fetch)
     result = await discover(exchanges, database)
-    assert result.found == {Exchange.BINANCE: 20}
+    assert result.found == dict.fromkeys(set(ALL) - {Exchange.BYBIT}, 20)
     assert result.failures[Exchange.BYBIT] == "bybit: internal error: RecursionError"
-    state = await database.listings.states(BOTH, "USDT")
+    state = await database.listings.states(ALL, "USDT")
     assert (state[Exchange.BYBIT].failures, state[Exchange.BINANCE].failures) == (1, 0)
 
 
+@pytest.mark.parametrize("exchange", ALL)
 async def test_a_short_list_changes_nothing_until_it_says_so_again(
-    exchanges: Simulator, database: Database
+    exchanges: Simulator, database: Database, exchange: Exchange
 ) -> None:
     await discover(exchanges, database)
-    short = {"kind": "short_list", "exchange": "binance"}
-    exchanges.post("/sim/faults", {**short, "endpoint": LIST_OF_CONTRACTS[Exchange.BINANCE]})
+    short = {"kind": "short_list", "exchange": exchange, "endpoint": LIST_OF_CONTRACTS[exchange]}
+    exchanges.post("/sim/faults", short)
     result = await discover(exchanges, database)
-    unconfirmed = result.saved[Exchange.BINANCE].unconfirmed
+    unconfirmed = result.saved[exchange].unconfirmed
     assert unconfirmed > 3
-    assert result.as_json()["unconfirmed"] == {"binance": unconfirmed}
+    assert result.as_json()["unconfirmed"] == {exchange: unconfirmed}
     assert all(record.active for record in (await coins(database)).values())
     exchanges.delete("/sim/faults")
-    assert (await discover(exchanges, database)).saved[Exchange.BINANCE].unconfirmed == 0
+    assert (await discover(exchanges, database)).saved[exchange].unconfirmed == 0
     assert all(record.active for record in (await coins(database)).values())
 
 
@@ -430,7 +508,7 @@ async def test_known_contracts_that_a_list_names_unclearly_stay(
     assert {saved.delisted for saved in result.saved.values()} == {0}
     assert all(record.active for record in (await coins(database)).values())
     refused: Any = result.as_json()["refused"]
-    for exchange in BOTH:
+    for exchange in ALL:
         named = {text.partition(": ")[0] for text in refused[exchange]}
         assert named and {f"{exchange}:{name}" for name in named} <= before.keys()
 

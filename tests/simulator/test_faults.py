@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.signals import until_now
-from tests.fixtures.simulator import NOW_MS, Simulator
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.simulator.faults import fault
 
 HOUR_MS = 3_600_000
@@ -235,6 +235,21 @@ def test_unclear_entries_in_lists_of_contracts(sim: Simulator) -> None:
         assert (odd["symbols"] if "symbols" in odd else odd["result"]["list"]) == [
             first | {"status": None}, second | {"symbol": f"{second['symbol']} "}, *rest
         ]  # fmt: skip
+
+
+def test_unclear_and_blank_entries_in_okx_lists(start_simulator: StartSimulator) -> None:
+    sim = start_simulator(binance=0, bybit=0, okx=3, now=NOW_MS, frozen=True)
+    path = "/api/v5/public/instruments?instType=SWAP"
+    first, second, *rest = json.loads(sim.full("GET", path)[2])["data"]
+    fault(sim, "nonsense", variant="unclear_entries", count=1)
+    assert json.loads(sim.full("GET", path)[2])["data"] == [
+        first | {"state": None}, second | {"instId": f"{second['instId']} "}, *rest
+    ]  # fmt: skip
+    fault(sim, "nonsense", variant="blank_entries", count=1)
+    nothing, *same, null, blank, empty = json.loads(sim.full("GET", path)[2])["data"]
+    assert (nothing, same) == (None, [first, second, *rest])
+    assert [entry["instId"] for entry in (null, blank, empty)] == ["0BLANKUSDT"] * 3
+    assert [entry["state"] for entry in (null, blank, empty)] == [None, "", []]
 
 
 def test_nonsense_snapshots_and_settlements(sim: Simulator) -> None:
