@@ -26,25 +26,27 @@ from market.timeframes import Timeframe
 from metrics.exposition import pack
 from stores.hot.leases import Lease, try_acquire
 from stores.hot.parcels import Parcels
-from tests.fixtures.jobs import JobRunner, OpenRunner, by_key
+from tests.fixtures.exchange_answers import our_key
+from tests.fixtures.jobs import ALL, JobRunner, OpenRunner, by_key
 from tests.fixtures.parts import PartsHere
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.fixtures.upstash import UpstashEndpoint
 
 ADDRESSES = {"one": "127.0.0.1", "two": "127.0.0.2", "three": "127.0.0.3"}
-CANDLES = 300
-# Of twelve markets each: candles on one page, snapshots on one of Binance's, two of Bybit's.
-ALONE = 12 * (1 + 1) + 12 * (1 + 2)
-# Where a helper meets the first host, each has two markets of both exchanges under way, and the
+CANDLES = 100
+EACH = 10
+# Candles and snapshots are on a page each, of every exchange.
+ALONE = len(Exchange) * EACH * (1 + 1)
+# Where a helper meets the first host, each has two markets of every exchange under way, and the
 # helper is told of that a quarter of a second later.
-TWICE = 24
+TWICE = 12 * len(Exchange)
 NARROW = 0.05  # of the limits: so that a few markets wait for room
 
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=12, bybit=12, now=NOW_MS, frozen=True, latency_ms=5)
+    return start_simulator(**dict.fromkeys(Exchange, EACH), now=NOW_MS, frozen=True, latency_ms=5)
 
 
 async def beats(runner: JobRunner) -> None:
@@ -69,6 +71,7 @@ async def hosts(
             runner = await opened.enter_async_context(
                 open_runner(
                     exchanges,
+                    exchanges=ALL,
                     egress_id=name,
                     egress_address=ADDRESSES[name],
                     history_candles=CANDLES,
@@ -92,14 +95,15 @@ async def hosts(
 def asked_by(exchanges: Simulator, *endpoints: str) -> Counter[str]:
     """The requests for candles and open interest, by the address that they came from."""
     requests = exchanges.get("/sim/requests")["requests"]
-    wanted = endpoints or ("klines", "open_interest")
+    wanted = endpoints or ("klines", "history_klines", "open_interest")
     return Counter(request["client"] for request in requests if request["endpoint"] in wanted)
 
 
 @pytest.fixture
 async def alone(open_runner: OpenRunner, exchanges: Simulator) -> Mapping[str, Any]:
     """What one host collects: its documents' markets, by timeframe."""
-    async with open_runner(exchanges, egress_id="alone", history_candles=CANDLES) as runner:
+    settings = {"exchanges": ALL, "egress_id": "alone", "history_candles": CANDLES}
+    async with open_runner(exchanges, **settings) as runner:
         await runner.complete("discovery")
         await runner.complete("funding")
         await runner.complete("collect:4h")
@@ -141,7 +145,7 @@ async def test_hosts_with_other_addresses_bring_the_rows_of_one_host(
         assert {*asked} == {ADDRESSES[name] for name in names}
         assert min(asked.values()) >= 3, asked
         assert sum(asked.values()) <= ALONE + TWICE * (len(names) - 1), asked
-        assert result["markets"] == 24
+        assert result["markets"] == EACH * len(Exchange)
         assert result["missing"] == 0
         stats = exchanges.stats()
         assert stats["limits_broken"] == {}
@@ -177,10 +181,10 @@ async def test_markets_that_go_on_are_not_shared(
 ) -> None:
     """Of a collection in which other markets are new."""
     async with open_runner(
-        exchanges, egress_id="before", history_candles=CANDLES, markets_limit=3
+        exchanges, exchanges=ALL, egress_id="before", history_candles=CANDLES, markets_limit=3
     ) as before:
         await before.complete("collect:4h")
-        old = {key.partition(":")[2] for key in by_key(await before.document("4h"))}
+        old = by_key(await before.document("4h")).keys()
     exchanges.post("/sim/stats/reset")
     async with hosts(open_runner, exchanges, "one", "two", rate_fraction=NARROW) as (first, _):
         assert (await first.complete("collect:4h"))["missing"] == 0
@@ -188,7 +192,7 @@ async def test_markets_that_go_on_are_not_shared(
             assert by_key(await first.document(timeframe)).keys() == expected.keys()
         requests = exchanges.get("/sim/requests")["requests"]
         theirs = {
-            f"{each['exchange']}:{each['symbol']}"
+            our_key(f"{each['exchange']}:{each['symbol']}")
             for each in requests
             if each["client"] == ADDRESSES["two"]
         }
@@ -379,7 +383,9 @@ async def test_a_part_asks_exactly_what_the_asker_would(
 ) -> None:
     """With the answers of a part that has ended the asker asks for nothing of the markets again,
     and its documents are those of a host without help."""
-    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True, no_limits=True)
+    counts = dict.fromkeys(Exchange, 3)
+    exchanges = start_simulator(**counts, now=NOW_MS, frozen=True, no_limits=True)
+    monkeypatch.setattr(shards, "WORTH_SHARING_S", inf)
     made = [Timeframe.H1] if job_id == "collect:1h" else list(Timeframe)
     documents = []
     for helped in (False, True):
@@ -394,7 +400,7 @@ async def test_a_part_asks_exactly_what_the_asker_would(
             await first.complete(job_id)
             documents.append({t: by_key(await first.document(t)) for t in made})
             # The open interest of first documents is fetched beside them, by a run of its own.
-            asked = asked_by(exchanges, "klines")
+            asked = asked_by(exchanges, "klines", "history_klines")
             assert {*asked} == {ADDRESSES["two" if helped else "one"]}
             await forget(first)
     assert documents[1] == documents[0]
