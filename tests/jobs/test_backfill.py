@@ -15,8 +15,10 @@ from database import Database, FillRows, SeriesKey, Versions
 from history.backfill.wanted import wish
 from jobs.backfill_targets import targets_of
 from jobs.due import backfill_due_s
+from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
-from tests.fixtures.jobs import JobRunner, OpenRunner
+from tests.fixtures.exchange_answers import our_key
+from tests.fixtures.jobs import ALL, JobRunner, OpenRunner
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 DAYS = 33
@@ -30,7 +32,7 @@ H1, H4, H8 = Timeframe.H1, Timeframe.H4, Timeframe.H8
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
+    return start_simulator(**dict.fromkeys(Exchange, 3), now=NOW_MS, frozen=True)
 
 
 async def wished(runner: JobRunner, **named: Any) -> Any:
@@ -64,7 +66,7 @@ async def assert_is_truth(
     for timeframe in timeframes:
         candles = (DAYS + 1) * DAY_MS // timeframe.collected_as.interval_ms
         for key, rows in exchanges.truth(timeframe, candles=candles).items():
-            exchange, _, symbol = key.partition(":")
+            exchange, _, symbol = our_key(key).partition(":")
             ours = await stored(database, SeriesKey.candles(exchange, symbol, timeframe))
             last_ms = NOW_MS - timeframe.interval_ms
             closed = [row for row in rows if FROM_MS <= row[0] <= last_ms]
@@ -75,7 +77,7 @@ async def assert_is_truth(
                 known = [(row[0], row[7]) for row in rows if row[7] is not None]
                 assert _pairs(snapshots) == [pair for pair in known if pair[0] >= FROM_MS], key
     for key, settled in settlements(exchanges).items() if funding else ():
-        exchange, _, symbol = key.partition(":")
+        exchange, _, symbol = our_key(key).partition(":")
         ours = await stored(database, SeriesKey.funding(exchange, symbol))
         assert _pairs(ours) == [pair for pair in settled if pair[0] >= FROM_MS], key
 
@@ -96,7 +98,7 @@ def _pairs(found: Versions) -> list[tuple[int, float]]:
 async def test_what_is_stored_is_the_truth_and_nothing_is_asked_twice(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges) as runner:
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         await runner.complete("discovery")
         exchanges.post("/sim/stats/reset")
         found = await wished(runner)
@@ -107,7 +109,12 @@ async def test_what_is_stored_is_the_truth_and_nothing_is_asked_twice(
         assert stats["limits_broken"] == {}
         # Known instants of a market, asked once; and the clock of each exchange.
         again = await wished(runner)
-        assert (again.state, again.total, again.rows, again.requests) == ("complete", 0, 0, 2)
+        assert (again.state, again.total, again.rows, again.requests) == (
+            "complete",
+            0,
+            0,
+            len(Exchange),
+        )
 
 
 async def test_trouble_of_some_is_told_and_stops_no_other(
@@ -115,7 +122,7 @@ async def test_trouble_of_some_is_told_and_stops_no_other(
 ) -> None:
     hour = NOW_MS - NOW_MS % HOUR_MS
     bad_ms = [hour - 100 * HOUR_MS, hour - 101 * HOUR_MS]
-    async with open_runner(exchanges) as runner:
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         await runner.complete("discovery")
         runner.fault(
             {"kind": "delist", "exchange": "binance", "symbol": "ETHUSDT"},
@@ -136,7 +143,7 @@ async def test_trouble_of_some_is_told_and_stops_no_other(
         found = await wished(runner, timeframes=["1h"])
         assert found.state == "complete"
         assert {*found.failures} == {"binance:ETHUSDT"}
-        assert found.error is not None and found.error.startswith("1 of 6 markets: binance:ETHUSDT")
+        assert found.error is not None and found.error.startswith("1 of 9 markets: binance:ETHUSDT")
         # The rule that leaves collections their part of the budgets: each request has its share.
         assert {*sent} == {0.5}
         database = runner.context.database
@@ -169,7 +176,7 @@ def shares_of(runner: JobRunner) -> list[float | None]:
 async def test_what_documents_tell_is_left_to_them(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges) as runner:
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         for job_id in ("discovery", "funding", "collect:1h", "record"):
             await runner.complete(job_id)
         database = runner.context.database
@@ -198,8 +205,8 @@ async def test_settlements_before_those_of_a_document_are_brought_of_each_market
 ) -> None:
     """A document has as many of a market that settles each hour as of one that does every eighth,
     and so begins later with it."""
-    exchanges = start_simulator(binance=10, bybit=10, now=NOW_MS, frozen=True)
-    async with open_runner(exchanges, funding_history=6) as runner:
+    exchanges = start_simulator(**dict.fromkeys(Exchange, 10), now=NOW_MS, frozen=True)
+    async with open_runner(exchanges, exchanges=ALL, funding_history=6) as runner:
         for job_id in ("discovery", "funding", "record"):
             await runner.complete(job_id)
         database = runner.context.database
@@ -224,7 +231,7 @@ async def test_settlements_before_those_of_a_document_are_brought_of_each_market
 async def test_a_wish_that_was_interrupted_is_due_and_a_cancelled_one_is_not(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges) as runner:
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         wishes = runner.context.database.backfills
         assert await backfill_due_s(runner.context) > 0
         for state in ("started", "cancelled"):
@@ -245,7 +252,7 @@ async def test_what_waits_for_the_recorder_is_known_since_it_was_published(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
     days_ms = 2 * DAY_MS
-    async with open_runner(exchanges) as runner:
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         for job_id in ("discovery", "funding", "collect:1h", "record"):
             await runner.complete(job_id)
         # The record cannot be reached for two days; documents are published meanwhile.
@@ -292,7 +299,7 @@ async def test_a_wish_that_crashes_has_failed_and_the_next_is_worked_on(
         return await work(*arguments)
 
     monkeypatch.setattr(jobs.backfill, "targets_of", crashing)
-    async with open_runner(exchanges) as runner:
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         await runner.complete("discovery")
         wishes = runner.context.database.backfills
         first = await wishes.add({**WISH, "symbols": ["ETHUSDT"]}, NOW_MS)
@@ -313,7 +320,7 @@ async def test_a_wish_that_crashes_has_failed_and_the_next_is_worked_on(
 async def test_8h_that_lacked_a_part_is_made_again_when_the_exchange_has_it(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges) as runner:
+    async with open_runner(exchanges, exchanges=ALL) as runner:
         await runner.complete("discovery")
         database = runner.context.database
         lacks_ms = FROM_MS + 10 * DAY_MS + 4 * HOUR_MS  # the second half of an 8h candle

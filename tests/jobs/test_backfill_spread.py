@@ -21,10 +21,10 @@ from history.backfill.wanted import WHAT, Wanted, stored_wish, wish
 from jobs.backfill_chunk import Chunk, ChunkEnd
 from jobs.backfill_part import backfill_part
 from jobs.backfill_queue import AskQueue
-from market.markets import DEFAULT_EXCHANGES, Exchange, Market
+from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS, Timeframe
 from stores.cold.pool import Connection
-from tests.fixtures.jobs import JobRunner, OpenRunner
+from tests.fixtures.jobs import ALL, JobRunner, OpenRunner
 from tests.fixtures.parts import PartsHere
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
@@ -33,12 +33,12 @@ from tests.jobs.test_shards import ADDRESSES, beats
 from workers.hosts import addresses_alive
 from workers.run_handle import RunLost
 
-HISTORY = ("klines", "open_interest", "funding")
+HISTORY = ("klines", "history_klines", "open_interest", "funding")
 
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=2, bybit=2, now=NOW_MS, frozen=True, latency_ms=10)
+    return start_simulator(**dict.fromkeys(Exchange, 2), now=NOW_MS, frozen=True, latency_ms=10)
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +74,7 @@ async def hosts(
             await opened.enter_async_context(
                 open_runner(
                     exchanges,
+                    exchanges=ALL,
                     egress_id=name,
                     egress_address=ADDRESSES[name],
                     concurrency_limit=2,
@@ -124,7 +125,7 @@ async def test_two_hosts_store_what_one_stores_and_the_numbers_are_of_both(
         assert {*asked} == {ADDRESSES["one"], ADDRESSES["two"]}, asked
         stats = exchanges.stats()
         assert (stats["limits_broken"], stats["rejected"]) == ({}, [])
-        clocks = len(DEFAULT_EXCHANGES)  # of which each is asked once
+        clocks = len(Exchange)  # of which each is asked once
         assert found.requests == asked.total() + clocks
         assert (found.done, found.total) == (found.total, found.total)
         await assert_is_truth(database, exchanges, (H1, H4, H8), interest=True)
