@@ -27,8 +27,15 @@ from documents.changes import Changes
 from documents.chunk_index import ChunkedDocument, ChunkIndex, Size, decode_index, encode_index
 from documents.deflated import Deflated, deflate_whole, inflate
 from documents.journal import EncodedEntry
-from documents.meta import LARGEST_TIME, DocumentCounts, DocumentMeta, meta_text, read_meta_text
-from documents.names import BASES, DOCUMENTS, SERVED
+from documents.meta import (
+    LARGEST_TIME,
+    DocumentCounts,
+    DocumentMeta,
+    OverviewFacts,
+    meta_text,
+    read_meta_text,
+)
+from documents.names import BASES, SERVED
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.event_log import LOG, TELL
 from stores.hot.journal import APPEND, JOURNAL, STATE, copy_key
@@ -247,15 +254,16 @@ class CacheManager:
         lease: Lease,
         changes: Changes | None = None,
         counts: DocumentCounts | None = None,
+        overview: OverviewFacts | None = None,
         entry: EncodedEntry | None = None,
     ) -> DocumentMeta:
         """Publishes the document, JSON or compressed, in one atomic step.
 
         `changes`: what has changed since the version that they name; None if that is not known.
-        `counts`: of its markets; a document made of chunks has its own. `entry`: what the history
-        gets of it, as far as there is room in the journal. A step that the store does
-        not answer is retried while the lease is held. Raises LeaseLost (checked inside the store),
-        StaleVersion, StoreRefused.
+        `counts`: of its markets; a document made of chunks has its own. `overview`: of that
+        document alone. `entry`: what the history gets of it, as far as there is room in the
+        journal. A step that the store does not answer is retried while the lease is held. Raises
+        LeaseLost (checked inside the store), StaleVersion, StoreRefused.
         """
         key = _key(name)
         lease.check()
@@ -280,6 +288,7 @@ class CacheManager:
                 stored_hash=stream.hash,
                 published_ms=int(published_ms),
                 counts=document.counts if isinstance(document, ChunkedDocument) else counts,
+                overview=overview,
             )
             chunks = await asyncio.to_thread(_stored_chunks, document, meta)
             answer = await retry_under_lease(
@@ -457,8 +466,8 @@ def read_of_states(names: Iterable[str]) -> Read[States]:
 
 
 def _event(meta: DocumentMeta, changes: Changes | None) -> Sequence[Word]:
-    """The arguments of the publish script about the event, which only documents of rows have."""
-    if meta.name not in DOCUMENTS:
+    """The arguments of the publish script about the event, which bases have none of."""
+    if meta.name not in SERVED:
         return ("", "", 0, 0, "", 0)
     document = orjson.dumps(
         {

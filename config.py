@@ -84,7 +84,7 @@ def _timeframes(value: str) -> tuple[Timeframe, ...]:
 
 def _age_limits(value: str) -> tuple[tuple[str, int], ...]:
     """Documents with the age (s) at which each counts as old; 0: never."""
-    return parse_age_limits(value, (*Timeframe, "global_fr"))
+    return parse_age_limits(value, (*Timeframe, "global_fr", "overview"))
 
 
 # NoDecode: pydantic-settings would read a list as JSON.

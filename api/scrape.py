@@ -21,7 +21,7 @@ from api.openapi import responses
 from api.parts import Parts, ProviderParts
 from api.state import RequestParts
 from cache_manager import DocumentMeta
-from documents.names import DOCUMENTS
+from documents.names import SERVED
 from job_queue.records import JobState
 from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, MalformedMetrics, MetricsPage, pack, unpack
@@ -146,7 +146,7 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
     try:
         async with asyncio.timeout(_DEADLINE_S):
             metas, ((workers, live), journal), jobs, others, providers = await asyncio.gather(
-                parts.cache.read_metas(DOCUMENTS),
+                parts.cache.read_metas(SERVED),
                 read_together(parts.store, "scrape", [read_of_alive(), read_of_state()]),
                 parts.queue.list(),
                 processes.read(parts.store),

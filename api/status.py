@@ -13,7 +13,7 @@ from api.parts import Parts
 from api.state import RequestParts
 from api.tokens import Tokens
 from config import Settings
-from documents.names import DOCUMENTS
+from documents.names import SERVED
 from status.kept import Recent
 from status.parts_state import (
     DEADLINE_S,
@@ -84,7 +84,7 @@ async def _documents_and_health(parts: Parts, settings: Settings) -> tuple[Any, 
     try:
         async with asyncio.timeout(DEADLINE_S):
             (metas, lost), (health, journal) = await asyncio.gather(
-                parts.cache.read_states(DOCUMENTS),
+                parts.cache.read_states(SERVED),
                 read_together(
                     *(parts.store, "ready"),
                     [read_of_health(locks=LOCKS, pauses=pauses), read_of_state()],

@@ -10,7 +10,7 @@ import aiohttp
 from benchmarks.benchmark_run import BenchmarkRun, open_stores
 from benchmarks.machine import ROOT, Running, running
 from benchmarks.report import Row, Sample, Target
-from documents.names import DOCUMENTS
+from documents.names import SERVED
 
 PART: Final = "status"
 _PAGES: Final = 200
@@ -27,7 +27,7 @@ async def measure(bench: BenchmarkRun) -> None:
     folder = bench.folder / "status-stores"
     async with open_stores(folder, load_cores) as stores:
         async with stores.lease() as lease:
-            for name in DOCUMENTS:
+            for name in SERVED:
                 version = await stores.cache.next_version(name, 1)
                 await stores.cache.save_to_cache(
                     name, b"{}", version=version, as_of_ms=1, updated_at_ms=1, lease=lease

@@ -29,6 +29,13 @@ class DocumentCounts(NamedTuple):
     missing: int
 
 
+class OverviewFacts(NamedTuple):
+    """Of which instant (UTC ms) the overview tells, and how many `assets`."""
+
+    at: int
+    assets: int
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentMeta:
     """A document's version, times (UTC ms), sizes (bytes) and hashes.
@@ -38,6 +45,7 @@ class DocumentMeta:
     documents of earlier releases.
     `published_ms`: the store's time at the publish, later than that of the version before even if
     that clock is set back; 0 in documents of earlier releases. `counts`: None in those, too.
+    `overview`: of that document alone.
     """
 
     name: str
@@ -50,11 +58,13 @@ class DocumentMeta:
     stored_hash: str
     published_ms: int = 0
     counts: DocumentCounts | None = None
+    overview: OverviewFacts | None = None
 
 
 def meta_text(meta: DocumentMeta) -> bytes:
     """The stored form of a meta. The publish script finds the version in it by a pattern."""
     counts = {} if meta.counts is None else {"counts": meta.counts._asdict()}
+    overview = {} if meta.overview is None else {"overview": meta.overview._asdict()}
     return orjson.dumps(
         {
             "version": meta.version,
@@ -66,6 +76,7 @@ def meta_text(meta: DocumentMeta) -> bytes:
             "stored_hash": meta.stored_hash,
             "published_at": meta.published_ms,
             **counts,
+            **overview,
         }
     )
 
@@ -92,6 +103,7 @@ def read_meta_text(name: str, text: bytes | None) -> DocumentMeta | None:
             stored_hash=_hash(found["stored_hash"]),
             published_ms=_number(found.get("published_at", 0), LARGEST_TIME),
             counts=_counts(found.get("counts")),
+            overview=_overview(found.get("overview")),
         )
     except (ValueError, KeyError, TypeError) as error:
         # The next publish replaces it.
@@ -113,6 +125,17 @@ def _counts(found: object) -> DocumentCounts | None:
         return DocumentCounts(
             *(_number(found.get(name), _MOST_COUNTED) for name in DocumentCounts._fields)
         )
+    except ValueError:
+        return None
+
+
+def _overview(found: object) -> OverviewFacts | None:
+    """The same for what the meta of an overview tells of it."""
+    if not isinstance(found, dict):
+        return None
+    try:
+        at_ms = _number(found.get("at"), LARGEST_TIME)
+        return OverviewFacts(at_ms, _number(found.get("assets"), _MOST_COUNTED))
     except ValueError:
         return None
 

@@ -7,9 +7,9 @@ from market.timeframes import Timeframe
 
 GLOBAL_FR: Final = "global_fr"
 OVERVIEW: Final = "overview"
-# The documents of rows, which events, the record and tables are of.
+# The documents of rows, which the record and tables are of.
 DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)
-# What is served: these, and what is made of them.
+# What is served, and told of by events: these, and what is made of them.
 SERVED: Final = (*DOCUMENTS, OVERVIEW)
 
 

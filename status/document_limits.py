@@ -1,6 +1,6 @@
 """How old a document may be: what a setting says, or what the schedules that refresh it imply."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -8,8 +8,8 @@ from typing import Final
 from config import Settings
 from database import ScheduleRow
 from documents.meta import DocumentMeta
-from documents.names import GLOBAL_FR
-from job_queue.kinds import ALL, JOBS, collect_id
+from documents.names import GLOBAL_FR, OVERVIEW
+from job_queue.kinds import ALL, JOBS, collect_id, producers_of
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from timing.clock import utc_text
 from workers.timetable import WrongTimetable, timetable_of
@@ -47,12 +47,20 @@ def refreshed_documents(
         return {}
     found: dict[str, Refreshed] = {}
     for job_id, refreshed in _jobs(schedules):
-        job = JOBS.get(job_id)
-        for name in job.published(settings.timeframes) if job is not None else ():
+        for name in _published(job_id, settings.timeframes):
             known = found.get(name)
             if known is None or refreshed.period_ms < known.period_ms:
                 found[name] = refreshed
     return found
+
+
+def _published(job_id: str, timeframes: Collection[str]) -> Iterable[str]:
+    """The documents that a run of the job makes."""
+    job = JOBS.get(job_id)
+    if job is not None:
+        yield from job.published(timeframes)
+    if job_id in producers_of(OVERVIEW, timeframes):
+        yield OVERVIEW
 
 
 def _jobs(schedules: Sequence[ScheduleRow] | None) -> Iterable[tuple[str, Refreshed]]:
@@ -99,7 +107,9 @@ def old(
         return None
     if meta is None:
         since_ms = refreshed.since_ms if refreshed is not None else None
-        if since_ms is None or now_ms - since_ms < _FIRST_MS:
+        # The overview has its first version with the first close after an update, however long
+        # the schedule has been there.
+        if since_ms is None or name == OVERVIEW or now_ms - since_ms < _FIRST_MS:
             return None
         return Old(since_ms, f"nothing was collected since {utc_text(since_ms)}")
     if limit_s is not None:
@@ -112,7 +122,7 @@ def old(
     interval_ms = refreshed.period_ms
     missed_ms = meta.as_of_ms + interval_ms
     if name != GLOBAL_FR:
-        timeframe = Timeframe(name)
+        timeframe = Timeframe.M5 if name == OVERVIEW else Timeframe(name)
         interval_ms = max(refreshed.period_ms, timeframe.interval_ms)
         missed_ms = timeframe.floor(meta.as_of_ms) + timeframe.interval_ms
     due_ms = missed_ms + interval_ms + _GRACE_MS

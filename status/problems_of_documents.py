@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from config import Settings
-from documents.names import GLOBAL_FR
+from documents.names import GLOBAL_FR, OVERVIEW
 from status.document_limits import old, refreshed_documents
 from status.found import Found
 from status.problem import Problem, ProblemKind, Severity
@@ -40,7 +40,7 @@ def _old(settings: Settings, found: Found, now_ms: int) -> Iterator[Problem]:
         post = (
             "POST /api/v1/internal/update-fr"
             if name == GLOBAL_FR
-            else f'POST /get-market-data {{"timeframe":"{name}"}}'
+            else f'POST /get-market-data {{"timeframe":"{"5m" if name == OVERVIEW else name}"}}'
         )
         yield Problem(
             ProblemKind.DOCUMENT_OLD,
@@ -57,6 +57,8 @@ def _stale(found: Found) -> Iterator[Problem]:
     told, worst = [], 0.0
     for name, meta in found.snapshot.store.metas.items():
         if meta is None or meta.counts is None or not meta.counts.markets:
+            continue
+        if name == OVERVIEW:  # its markets are those of 5m
             continue
         stale, markets = meta.counts.stale, meta.counts.markets
         if stale >= max(FEW, MOST_STALE * markets):

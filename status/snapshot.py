@@ -8,7 +8,7 @@ from typing import Any, Final
 from budgets.used import Used, read_of_budgets
 from cache_manager import read_of_states
 from config import Settings
-from documents.names import DOCUMENTS
+from documents.names import SERVED
 from job_queue.queue import read_of_jobs
 from live.feed_state import FeedState, read_of_feeds
 from status.low_disks import LowDisk, read_of_low_disks
@@ -51,7 +51,7 @@ async def read_snapshot(
     """`api_processes`: the read of those that are alive behind this listener, if there is one."""
     store = stores.store
     reads: list[Read[Any]] = [
-        read_of_states(DOCUMENTS),
+        read_of_states(SERVED),
         read_of_health(locks=LOCKS, pauses=[key for _, key in pause_keys(settings)]),
         read_of_jobs(),
         read_of_alive(notes=False),

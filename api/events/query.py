@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from api.documents.query import InvalidQuery, QueryReader
-from documents.names import GLOBAL_FR
+from documents.names import GLOBAL_FR, OVERVIEW
 from documents.text import DocumentFilter
 from market.timeframes import Timeframe
 
@@ -19,6 +19,7 @@ RESET: Final = "reset"  # never asked for, always told
 KINDS: Final = (DOCUMENT, CANDLES, JOB, PAUSE, STALE, ALERT)
 PARAMETERS: Final = ("event", "timeframe", "exchange", "symbol", "last_event_id")
 _LONGEST_CACHED: Final = 256
+_WITHOUT_CANDLES: Final = (GLOBAL_FR, OVERVIEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,10 @@ class EventFilter:
         return DOCUMENT in self.kinds and self._is_in(name)
 
     def wants_candles(self, name: str) -> bool:
-        return CANDLES in self.kinds and name != GLOBAL_FR and self._is_in(name)
+        return CANDLES in self.kinds and name not in _WITHOUT_CANDLES and self._is_in(name)
 
     def wants_stale(self, name: str) -> bool:
-        return STALE in self.kinds and name != GLOBAL_FR and self._is_in(name)
+        return STALE in self.kinds and name not in _WITHOUT_CANDLES and self._is_in(name)
 
     def wants_pause(self, exchange: str) -> bool:
         return PAUSE in self.kinds and self.markets.matches(exchange, None)

@@ -19,7 +19,7 @@ from api.events.query import DOCUMENT
 from api.events.told import LOST_LOG, UNKNOWN_ID, Told, lost, published, read_entry
 from cache_manager import PUBLISHED, meta_key
 from documents.meta import read_meta_text
-from documents.names import DOCUMENTS
+from documents.names import SERVED
 from logging_setup import OutageLog
 from stores.hot.event_log import LOG, MOST_EVENTS, Entry, EventLog, Position, Reading
 from stores.hot.redis_client import NativeStore
@@ -38,7 +38,7 @@ def _position(told: Told) -> Position:
     return told.position
 
 
-_META_KEYS: Final = {meta_key(name): name for name in DOCUMENTS}
+_META_KEYS: Final = {meta_key(name): name for name in SERVED}
 
 
 class EventReader:
@@ -222,6 +222,6 @@ class EventReader:
             if told is not None and known is not None:
                 self._outside[name] = told
                 found.append(told)
-        for name in DOCUMENTS:
+        for name in SERVED:
             self._versions.setdefault(name, 0)
         return found

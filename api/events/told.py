@@ -9,7 +9,7 @@ import orjson
 from api.events.framing import WHOLE, Place, frame
 from api.events.query import ALERT, CANDLES, DOCUMENT, JOB, PAUSE, RESET, STALE, EventFilter
 from documents.changes import MarketChange, ReadChanges
-from documents.names import DOCUMENTS
+from documents.names import SERVED
 from job_queue.kinds import JOBS
 from market.columns import COLUMNS, columns_of
 from status.runs import told_error
@@ -93,7 +93,7 @@ class Told:
 
     def _reset(self, wanted: EventFilter) -> bytes:
         timeframes = wanted.timeframes
-        names = [name for name in DOCUMENTS if timeframes is None or name in timeframes]
+        names = [name for name in SERVED if timeframes is None or name in timeframes]
         return frame(RESET, _reset_data(self.reason, names), self._place(WHOLE))
 
     def _publish(self, wanted: EventFilter, changes: ReadChanges | None) -> bytes:
@@ -185,7 +185,7 @@ def lost(position: Position | None, reason: str) -> Told:
 def published(data: Mapping[str, Any], position: Position | None = None) -> Told | None:
     """The event of a document, without its changes; None if it is not one of ours."""
     name, version, as_of = data.get("name"), data.get("version"), data.get("as_of")
-    if name not in DOCUMENTS or type(version) is not int or type(as_of) is not int:
+    if name not in SERVED or type(version) is not int or type(as_of) is not int:
         return None
     told = {
         **{key: data.get(key) for key in ("name", "version", "as_of", "updated_at")},

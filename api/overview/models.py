@@ -38,7 +38,14 @@ class DocumentStatus(BaseModel):
     json_bytes: Count
     markets: Count | None = Field(description="null: an earlier release has published it")
     stale: Count | None = Field(description="markets whose rows are carried over; null as markets")
-    missing: Count | None = Field(description="entries of `missing`; null as markets")
+    missing: Count | None = Field(
+        description="entries of `missing`, of the overview markets that are left out; null as"
+        " markets"
+    )
+    at: TimeMs | None = Field(
+        description="of the overview, the instant of which it tells; null: another document"
+    )
+    assets: Count | None = Field(description="of the overview; null: another document")
     is_stored: bool = Field(description="false: its value is gone, copies in memory are served")
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from perpcache_client import AsyncClient, Client, Table
+from perpcache_client import AsyncClient, Client, Overview, Table
+
+T = TypeVar("T")
 
 
 class Asked(Protocol):
@@ -15,6 +17,8 @@ class Asked(Protocol):
     async def call(self, method: str, *args: Any, **named: Any) -> Any: ...
 
     def watch(self, name: str, **named: Any) -> AsyncGenerator[Table, None]: ...
+
+    def watch_overview(self, *args: Any) -> AsyncGenerator[Overview, None]: ...
 
     async def aclose(self) -> None: ...
 
@@ -28,27 +32,11 @@ class Plain:
     async def call(self, method: str, *args: Any, **named: Any) -> Any:
         return await asyncio.to_thread(getattr(self.client, method), *args, **named)
 
-    async def watch(self, name: str, **named: Any) -> AsyncGenerator[Table, None]:
-        """A daemon thread iterates: one that waits for a version does not hold the test's end."""
-        loop, tables = asyncio.get_running_loop(), asyncio.Queue[Table | Exception]()
+    def watch(self, name: str, **named: Any) -> AsyncGenerator[Table, None]:
+        return _iterated(lambda: self.client.watch(name, **named))
 
-        def put(told: Table | Exception) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(tables.put_nowait, told)
-
-        def iterate() -> None:
-            try:
-                for table in self.client.watch(name, **named):
-                    put(table)
-            except Exception as error:
-                put(error)
-
-        threading.Thread(target=iterate, daemon=True).start()
-        while True:
-            told = await tables.get()
-            if isinstance(told, Exception):
-                raise told
-            yield told
+    def watch_overview(self, *args: Any) -> AsyncGenerator[Overview, None]:
+        return _iterated(lambda: self.client.watch_overview(*args))
 
     async def aclose(self) -> None:
         self.client.close()
@@ -68,8 +56,36 @@ class Async:
             async for table in tables:
                 yield table
 
+    async def watch_overview(self, *args: Any) -> AsyncGenerator[Overview, None]:
+        async with aclosing(self.client.watch_overview(*args)) as overviews:
+            async for overview in overviews:
+                yield overview
+
     async def aclose(self) -> None:
         await self.client.aclose()
+
+
+async def _iterated(begin: Callable[[], Iterator[T]]) -> AsyncGenerator[T, None]:
+    """A daemon thread iterates: one that waits for a version does not hold the test's end."""
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[T | Exception]()
+
+    def put(told: T | Exception) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(queue.put_nowait, told)
+
+    def iterate() -> None:
+        try:
+            for each in begin():
+                put(each)
+        except Exception as error:
+            put(error)
+
+    threading.Thread(target=iterate, daemon=True).start()
+    while True:
+        told = await queue.get()
+        if isinstance(told, Exception):
+            raise told
+        yield told
 
 
 MAKERS: dict[str, Callable[..., Asked]] = {

@@ -3,21 +3,24 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from typing import TypeVar
 
 import pytest
 
-from perpcache_client import NotFound, Table, Unauthorized
+from perpcache_client import NotFound, Unauthorized
 from tests.client.clients import opened
 from tests.client.rows import CLOSED, ROWS, document
 from tests.client.scripted import answer, scripted
 from tests.client.test_faults import NO_ARROW
 from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.overviews import document_of, told
 from tests.fixtures.signals import until_true
 
 SOON_S = 60.0
+T = TypeVar("T")
 
 
-async def following(tables: AsyncGenerator[Table, None]) -> Table:
+async def following(tables: AsyncGenerator[T, None]) -> T:
     async with asyncio.timeout(SOON_S):
         return await anext(tables)
 
@@ -78,6 +81,41 @@ async def test_each_version_comes_once(kind: str, native_api: ServedApi) -> None
             await native_api.publish("1h", document(version), version)  # another document
             await native_api.publish("4h", document(version), version)
             assert (await following(tables)).version == version
+
+
+async def test_each_overview_comes_once(kind: str, native_api: ServedApi) -> None:
+    def body(version: int) -> bytes:
+        return document_of([told(), told("bybit", "BTC", price=100.0 + version)], version)
+
+    async with opened(kind, url_of(native_api)) as client:
+        overviews = client.watch_overview(["BTC"])
+        coming = asyncio.create_task(following(overviews))
+        await until_true(lambda: native_api.counts["versions"] > 0)
+        await native_api.publish("overview", body(1), 1)
+        first = await coming
+        assert (first["version"], [each["asset"] for each in first["assets"]]) == (1, ["BTC"])
+        for version in (2, 5):
+            await native_api.publish("5m", document(version), version)  # which comes before it
+            await native_api.publish("overview", body(version), version)
+            newer = await following(overviews)
+            assert newer["version"] == version
+            assert newer["assets"][0]["price"]["median"] == 100.0 + version
+        with pytest.raises(NotFound, match="did you mean BTC"):
+            await following(client.watch_overview("BTCC"))
+
+
+async def test_it_polls_for_overviews_without_events(
+    kind: str, start_api: StartApi, redis_url: str
+) -> None:
+    api = await start_api(redis_url=redis_url, max_listeners_per_client=1)
+    await api.publish("overview", document_of([told()], 1), 1)
+    async with api.http.get("/events"), opened(kind, url_of(api)) as client:
+        overviews = client.watch_overview()
+        assert (await following(overviews))["version"] == 1
+        coming = asyncio.create_task(following(overviews))
+        await api.held.until(1)
+        await api.publish("overview", document_of([told()], 2), 2)
+        assert (await coming)["version"] == 2
 
 
 async def test_it_waits_for_the_first_one(kind: str, native_api: ServedApi) -> None:

@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from tests.client.rows import AS_OF_MS, document
 from tests.docs.blocks import ROOT, Block, claim
 from tests.fixtures.api import ServedApi
+from tests.fixtures.overviews import NOW, document_of, told
 from tests.fixtures.service import ServiceSettings, StartService
 from tests.fixtures.simulator import StartSimulator
 
@@ -29,6 +30,7 @@ INSTALL: Final = claim(README, "pip install client/dist")
 TABLE: Final = claim(README, 'perpcache.table("4h", closed=True, limit=200)')
 FRAMES: Final = claim(README, "import duckdb")
 WATCH: Final = claim(README, "    for table in perpcache.watch")
+WATCH_OVERVIEW: Final = claim(README, "for overview in perpcache.watch_overview")
 WATCH_ASYNC: Final = claim(README, "async for table in perpcache.watch")
 REST: Final = claim(README, 'perpcache.collect("1h")')
 SHELL: Final = claim(README, "export PERPCACHE_URL")
@@ -196,6 +198,18 @@ async def test_watch(
             if version != AS_OF_MS:
                 await native_api.publish("4h", document(version), version)
             assert await process.stdout.readline() == b"4h version %d: 2 rows\n" % version
+
+
+async def test_watch_overview(empty: Path, native_api: ServedApi, url: str, tmp_path: Path) -> None:
+    words = (empty / "python", "-c", code(WATCH_OVERVIEW, url))
+    async with started(*words, folder=tmp_path) as process, asyncio.timeout(60):
+        assert process.stdout is not None
+        for version in (1, 2):
+            markets = [told(), told("bybit", "BTC"), told("bybit", "ETH")]
+            await native_api.publish("overview", document_of(markets, version), version)
+            rates = {"BTC": 0.0001, "ETH": 0.0001}
+            line = f"{version} {NOW} {rates}\n"
+            assert (await process.stdout.readline()).decode() == line
 
 
 async def test_everything_else_and_the_commands(

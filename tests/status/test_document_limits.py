@@ -67,6 +67,23 @@ def test_funding_by_its_own_schedule() -> None:
     assert is_old("global_fr", NOON, NOON + 2 * HOUR_MS + MINUTE_MS + 1, FUNDING)
 
 
+def test_the_overview_follows_the_runs_that_bring_5m_rows() -> None:
+    lacks_ms = NOON + 5 * MINUTE_MS
+    for rows in ((CLOSES,), (schedule("mine", "collect:5m"),)):
+        assert not is_old("overview", NOON, lacks_ms + 6 * MINUTE_MS, *rows)
+        assert is_old("overview", NOON, lacks_ms + 6 * MINUTE_MS + 1, *rows)
+    assert not is_old("overview", NOON, NOON + HOUR_MS, schedule("hours", "collect:1h"))
+    limits: dict[str, Any] = {"document_age_limits": "overview=1h"}
+    assert not is_old("overview", NOON, NOON + HOUR_MS, CLOSES, **limits)
+    assert is_old("overview", NOON, NOON + HOUR_MS + 1, **limits)
+
+
+def test_an_overview_that_an_update_has_yet_to_bring_is_not_old() -> None:
+    settings = load_settings()
+    refreshed = refreshed_documents(settings, [CLOSES])["overview"]
+    assert old(settings, "overview", None, refreshed, NOON + 1000 * HOUR_MS) is None
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -85,7 +102,7 @@ def test_with_schedules_off_it_has_none() -> None:
 
 def test_while_the_database_is_away_what_comes_with_it_counts() -> None:
     found = refreshed_documents(load_settings(timeframes="5m,4h"), None)
-    assert set(found) == {"5m", "4h", "8h", "global_fr"}
+    assert set(found) == {"5m", "4h", "8h", "global_fr", "overview"}
 
 
 def test_a_setting_wins() -> None:

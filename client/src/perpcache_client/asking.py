@@ -27,6 +27,7 @@ from perpcache_client.errors import (
 )
 
 if TYPE_CHECKING:
+    from perpcache_client.overviews import Overview
     from perpcache_client.table import Table
 
 # Seconds without a byte after which a request counts as broken, beside those it may wait for.
@@ -120,9 +121,9 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Give:
-    """Hands a table to whoever iterates."""
+    """Hands a table, or an overview, to whoever iterates."""
 
-    table: "Table"
+    told: "Table | Overview"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar, cast
 
 import httpx2
 
@@ -110,7 +110,8 @@ class AsyncClient:
         """The present version, and then each newer one as it is published, for good: never one
         twice, never an older one. It goes on by itself after any break of the service."""
         params = pairs(symbol=symbol, exchange=exchange, closed=closed, limit=limit, since=since)
-        return self._iterate(Watcher(self._questions).watch(name, params))
+        steps = Watcher(self._questions).watch(name, params)
+        return cast("AsyncGenerator[Table, None]", self._iterate(steps))
 
     async def funding(self, *, symbol: Names | None = None, exchange: Names | None = None) -> Table:
         """The settlements of all markets, the document global_fr."""
@@ -160,15 +161,21 @@ class AsyncClient:
         exchanges listed `as_of` a time."""
         return await self._run(self._questions.markets(exchange, timeframe, as_of))
 
-    async def overview(self, assets: Names | None = None) -> Overview:
+    async def overview(self, assets: Names | None = None, *, as_of: Time | None = None) -> Overview:
         """All assets over exchanges, or some: open interest, its changes, funding, turnover and
-        prices, summed and of each market, all of one instant."""
-        return await self._run(self._questions.overview(assets))
+        prices, summed and of each market, all of one instant; the newest, or as they were known
+        `as_of` a time."""
+        return await self._run(self._questions.overview(assets, as_of))
 
-    async def market(self, asset: str) -> MarketOfAsset:
-        """One asset of the overview, by its name, a base or a symbol: "PEPE", "1000PEPEUSDT".
-        Raises NotFound with near names."""
-        return await self._run(self._questions.market(asset))
+    def watch_overview(self, assets: Names | None = None) -> AsyncGenerator[Overview, None]:
+        """The present overview, and then each newer one, as `watch` does it for documents."""
+        steps = Watcher(self._questions).watch_overview(assets)
+        return cast("AsyncGenerator[Overview, None]", self._iterate(steps))
+
+    async def market(self, asset: str, *, as_of: Time | None = None) -> MarketOfAsset:
+        """One asset of the overview, by its name, a base or a symbol: "PEPE", "1000PEPEUSDT"; the
+        newest, or as it was known `as_of` a time. Raises NotFound with near names."""
+        return await self._run(self._questions.market(asset, as_of))
 
     async def collect(
         self, timeframe: str = "all", *, wait: bool = True, timeout: float = 900.0
@@ -229,12 +236,12 @@ class AsyncClient:
                 return answer
             await work.do(step)
 
-    async def _iterate(self, steps: Steps[None]) -> AsyncGenerator[Table, None]:
+    async def _iterate(self, steps: Steps[None]) -> AsyncGenerator[Table | Overview, None]:
         async with contextlib.aclosing(_Work(self._http)) as work:
             while True:
                 step: Step = work.resume(steps)
                 if isinstance(step, Give):
-                    yield step.table
+                    yield step.told
                 else:
                     await work.do(step)
 
@@ -283,7 +290,7 @@ class _Work:
             case Leave():
                 return await self._stream.aclose()
             case Give():
-                raise TypeError("tables are given by watch alone")
+                raise TypeError("only what is watched is given")
 
     async def _send(self, send: Send) -> Reply:
         parts: list[bytes] = []

@@ -18,6 +18,7 @@ Json = dict[str, Any]
 Time = int | str | datetime
 Names = str | Iterable[str]
 HistoryKind = Literal["candles", "open-interest", "funding", "prices"]
+OVERVIEW: Final = "overview"
 ARROW: Final = "application/vnd.apache.arrow.stream"
 # A service without Arrow documents may be updated; it is asked for them again after this time.
 _ASK_AGAIN_S: Final = 600.0
@@ -125,13 +126,33 @@ class Questions:
         read = partial(_records, key="coins", make=market_from)
         return (yield from self.asker.ask(Request("/coins", params), read))
 
-    def overview(self, assets: Names | None) -> Steps[Overview]:
-        request = Request("/cache/overview", pairs(asset=assets), {"Accept-Encoding": "deflate"})
+    def overview(self, assets: Names | None, as_of: Time | None = None) -> Steps[Overview]:
+        params = pairs(asset=assets, as_of=as_of)
+        request = Request(f"/cache/{OVERVIEW}", params, {"Accept-Encoding": "deflate"})
         told = yield from self.asker.ask(request, partial(_with_list, key="assets"))
         return cast("Overview", told)
 
-    def market(self, asset: str) -> Steps[MarketOfAsset]:
-        request = Request(f"/market/{quote(asset, safe='')}")
+    def newer_overview(
+        self, assets: Names | None, held: Held, wait_s: float
+    ) -> Steps[Overview | None]:
+        """The overview; None if it is what `held` says, which is then brought up to date."""
+        headers = {"Accept-Encoding": "deflate"}
+        if held.etag:
+            headers["If-None-Match"] = held.etag
+        params = pairs(asset=assets, wait=f"{wait_s:g}" if wait_s else None)
+
+        def read(reply: Reply) -> Json | None:
+            if reply.status == 304:
+                return None
+            told = _with_list(reply, "assets")
+            held.etag = reply.headers.get("etag", "")
+            return told
+
+        request = Request(f"/cache/{OVERVIEW}", params, headers, wait_s=wait_s)
+        return cast("Overview | None", (yield from self.asker.ask(request, read)))
+
+    def market(self, asset: str, as_of: Time | None = None) -> Steps[MarketOfAsset]:
+        request = Request(f"/market/{quote(asset, safe='')}", pairs(as_of=as_of))
         told = yield from self.asker.ask(request, partial(_with_list, key="markets"))
         return cast("MarketOfAsset", told)
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, cast
 
 import httpx2
 
@@ -108,7 +108,8 @@ class Client:
         """The present version, and then each newer one as it is published, for good: never one
         twice, never an older one. It goes on by itself after any break of the service."""
         params = pairs(symbol=symbol, exchange=exchange, closed=closed, limit=limit, since=since)
-        return self._iterate(Watcher(self._questions).watch(name, params))
+        steps = Watcher(self._questions).watch(name, params)
+        return cast("Generator[Table, None, None]", self._iterate(steps))
 
     def funding(self, *, symbol: Names | None = None, exchange: Names | None = None) -> Table:
         """The settlements of all markets, the document global_fr."""
@@ -158,15 +159,21 @@ class Client:
         exchanges listed `as_of` a time."""
         return self._run(self._questions.markets(exchange, timeframe, as_of))
 
-    def overview(self, assets: Names | None = None) -> Overview:
+    def overview(self, assets: Names | None = None, *, as_of: Time | None = None) -> Overview:
         """All assets over exchanges, or some: open interest, its changes, funding, turnover and
-        prices, summed and of each market, all of one instant."""
-        return self._run(self._questions.overview(assets))
+        prices, summed and of each market, all of one instant; the newest, or as they were known
+        `as_of` a time."""
+        return self._run(self._questions.overview(assets, as_of))
 
-    def market(self, asset: str) -> MarketOfAsset:
-        """One asset of the overview, by its name, a base or a symbol: "PEPE", "1000PEPEUSDT".
-        Raises NotFound with near names."""
-        return self._run(self._questions.market(asset))
+    def watch_overview(self, assets: Names | None = None) -> Generator[Overview, None, None]:
+        """The present overview, and then each newer one, as `watch` does it for documents."""
+        steps = Watcher(self._questions).watch_overview(assets)
+        return cast("Generator[Overview, None, None]", self._iterate(steps))
+
+    def market(self, asset: str, *, as_of: Time | None = None) -> MarketOfAsset:
+        """One asset of the overview, by its name, a base or a symbol: "PEPE", "1000PEPEUSDT"; the
+        newest, or as it was known `as_of` a time. Raises NotFound with near names."""
+        return self._run(self._questions.market(asset, as_of))
 
     def collect(self, timeframe: str = "all", *, wait: bool = True, timeout: float = 900.0) -> Job:
         """Collects a timeframe, or all, now; with `wait`, until that is done. Raises JobFailed, and
@@ -225,12 +232,12 @@ class Client:
                 return answer
             work.do(step)
 
-    def _iterate(self, steps: Steps[None]) -> Generator[Table, None, None]:
+    def _iterate(self, steps: Steps[None]) -> Generator[Table | Overview, None, None]:
         with contextlib.closing(_Work(self._http)) as work:
             while True:
                 step: Step = work.resume(steps)
                 if isinstance(step, Give):
-                    yield step.table
+                    yield step.told
                 else:
                     work.do(step)
 
@@ -278,7 +285,7 @@ class _Work:
             case Leave():
                 return self._stream.close()
             case Give():
-                raise TypeError("tables are given by watch alone")
+                raise TypeError("only what is watched is given")
 
     def _send(self, send: Send) -> Reply:
         parts: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Watches a document: each new version once, never an older one, through any break.
+"""Watches a document or the overview: each new version once, never an older one, over any break.
 
 The service tells of new versions by its events; where these do not come (an older service, a proxy
 that holds them back, too many listeners), its document is asked for with `wait`. Either way what
@@ -7,8 +7,10 @@ is given was read with the entity tag of the version before, so nothing is read 
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from perpcache_client.asking import (
     Broken,
@@ -29,10 +31,12 @@ from perpcache_client.errors import (
     ServiceUnavailable,
     Timeout,
 )
-from perpcache_client.questions import Held, Questions
+from perpcache_client.overviews import Overview
+from perpcache_client.questions import OVERVIEW, Held, Names, Questions
 from perpcache_client.table import Table
 
 GLOBAL_FR: Final = "global_fr"
+_OF_NO_TIMEFRAME: Final = (GLOBAL_FR, OVERVIEW)
 # The service sends a comment every 15 s.
 EVENTS_GAP_S: Final = 40.0
 WAIT_S: Final = 30.0
@@ -45,11 +49,15 @@ _LOOKS: Final = 5
 
 log = logging.getLogger("perpcache_client")
 
+# Reads what is watched: what is held of it, and how long the request may be held; None if it is
+# what is held.
+_Reader: TypeAlias = Callable[[Held, float], Steps[Table | None] | Steps[Overview | None]]
+
 
 @dataclass(slots=True)
 class _Watch:
     name: str
-    params: tuple[tuple[str, str], ...]
+    read: _Reader
     held: Held = field(default_factory=Held)
     version: int | None = None
     skipped: int | None = None  # an older version, which was told of in the log
@@ -66,7 +74,13 @@ class Watcher:
     def watch(self, name: str, params: tuple[tuple[str, str], ...]) -> Steps[None]:
         """Gives the present version, and then each newer one, for good. Raises what asking again
         does not mend: InvalidRequest, Unauthorized, and NotFound for unknown symbols."""
-        watch = _Watch(name, params)
+        return self._follow(_Watch(name, partial(self._questions.table, name, params)))
+
+    def watch_overview(self, assets: Names | None) -> Steps[None]:
+        """The same for the overview, or some of its assets."""
+        return self._follow(_Watch(OVERVIEW, partial(self._questions.newer_overview, assets)))
+
+    def _follow(self, watch: _Watch) -> Steps[None]:
         failures = 0
         while True:
             before = watch.version
@@ -78,13 +92,13 @@ class Watcher:
                 continue
             except (ServiceUnavailable, Timeout, BadAnswer, Broken) as error:
                 failures = 1 if watch.version != before else failures + 1
-                log.warning("watching %s: %s; asking again", name, error)
+                log.warning("watching %s: %s; asking again", watch.name, error)
             yield Pause(self._asker.pause_s(failures))
 
     def _by_events(self, watch: _Watch) -> Steps[None]:
         """Returns if events do not come. Raises Broken and PerpcacheError."""
         params: tuple[tuple[str, str], ...] = (("event", "document"),)
-        if watch.name != GLOBAL_FR:
+        if watch.name not in _OF_NO_TIMEFRAME:
             params = (*params, ("timeframe", watch.name))
         request = Request("/events", params, {"Accept": "text/event-stream"})
         try:
@@ -135,27 +149,30 @@ class Watcher:
     def _look(self, watch: _Watch, wait_s: float = 0.0) -> Steps[bool]:
         """Reads the document; whether it is a newer version, which is then given."""
         try:
-            table = yield from self._questions.table(watch.name, watch.params, watch.held, wait_s)
+            told: Table | Overview | None = yield from watch.read(watch.held, wait_s)
         except NotFound as error:
             if error.unknown:
                 raise
             return False  # nothing collected yet
-        if table is None or not self._is_newer(watch, table):
+        if told is None:
             return False
-        watch.version = table.version
-        yield Give(table)
+        version = told.version if isinstance(told, Table) else told.get("version")
+        if type(version) is not int:
+            raise BadAnswer("the answer has no version")
+        if not self._is_newer(watch, version):
+            return False
+        watch.version = version
+        yield Give(told)
         return True
 
-    def _is_newer(self, watch: _Watch, table: Table) -> bool:
-        if table.version is None:
-            raise BadAnswer("the table has no version")
-        if watch.version is None or table.version > watch.version:
+    def _is_newer(self, watch: _Watch, version: int) -> bool:
+        if watch.version is None or version > watch.version:
             return True
-        if table.version < watch.version and table.version != watch.skipped:
-            watch.skipped = table.version
+        if version < watch.version and version != watch.skipped:
+            watch.skipped = version
             log.warning(
                 "watching %s: version %d is older than %d and left out",
-                *(watch.name, table.version, watch.version),
+                *(watch.name, version, watch.version),
             )
         return False
 

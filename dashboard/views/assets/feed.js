@@ -1,20 +1,14 @@
-// What the view Assets reads: an answer of GET /market, asked for again after every publish.
-import { useEffect, useRef } from "preact/hooks";
+// What the view Assets reads: an answer of GET /market, asked for again when another is published.
 import { useEvents } from "../../lib/events.js";
 import { usePolled } from "../../lib/polled.js";
 
-const EVERY_S = 60; // where no event tells of it
-const BEHIND_MS = [300, 2_000]; // the overview is published behind the documents of its run
+const EVERY_S = 300; // where no event comes: from one close to the next
 
 /** `{data, error, at, reload}` of a path, as usePolled has it; null asks for nothing. */
 export function useOverview(path) {
   const polled = usePolled(path, EVERY_S);
-  const timers = useRef([]);
-  const forget = () => timers.current.forEach(clearTimeout);
-  useEffect(() => forget, [path]);
-  useEvents(path === null ? null : "event=document", () => {
-    forget();
-    timers.current = BEHIND_MS.map((ms) => setTimeout(polled.reload, ms));
+  useEvents(path === null ? null : "event=document", ({ type, data }) => {
+    if (type === "reset" || data.name === "overview") polled.reload();
   });
   return polled;
 }

@@ -2,14 +2,15 @@
 import { useState } from "preact/hooks";
 import { announce } from "../../lib/announce.js";
 import { send } from "../../lib/api.js";
-import { ago, bytes, number, utc } from "../../lib/format.js";
+import { ago, bytes, number, plural, utc } from "../../lib/format.js";
 import { html } from "../../lib/html.js";
 import { href } from "../../lib/route.js";
 import { Badge, Card, ErrorBox, Table } from "../../lib/ui.js";
 import { Lacking } from "./lacking.js";
-import { lengthOf } from "./words.js";
+import { isKnown, lengthOf } from "./words.js";
 
 const FIRST_MARKET = "BTCUSDT";
+const OVERVIEW = "overview"; // of the 5m candles of all markets
 const COMING_S = 90; // a close is in its documents within seconds, a full collection takes minutes
 
 export function Documents({ documents, now, fresh, reload }) {
@@ -66,6 +67,7 @@ export function Documents({ documents, now, fresh, reload }) {
 /** A link to where the document is drawn. */
 function Name({ name, isThere }) {
   if (!isThere) return name;
+  if (name === OVERVIEW) return html`<a href=${href("assets")}>${name}</a>`;
   const to = lengthOf(name) === null ? href("markets") : href("market", [FIRST_MARKET, name]);
   return html`<a href=${to}>${name}</a>`;
 }
@@ -73,9 +75,11 @@ function Name({ name, isThere }) {
 function State({ row, now }) {
   if (row.version === undefined) return html`<${Badge} level="off">Not collected<//>`;
   if (!row.is_stored) return html`<${Badge} level="critical">Lost in the store<//>`;
-  const length = lengthOf(row.name);
+  const isOverview = row.name === OVERVIEW && isKnown(row.at);
+  const length = isOverview ? lengthOf("5m") : lengthOf(row.name);
   if (length === null) return html`<${Badge} level="ok">There<//>`;
   const close = Math.floor(now / length) * length;
+  if (row.as_of >= close && isOverview) return html`<${Badge} level="ok">${plural(row.assets, "asset")} at ${clock(row.at, length)}<//>`;
   if (row.as_of >= close) return html`<${Badge} level="ok">Has the ${clock(close, length)} close<//>`;
   const late = (now - close) / 1000;
   const level = late < COMING_S ? "info" : "warning";
@@ -88,8 +92,10 @@ const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", 
 
 function Lacks({ row, open }) {
   if (row.version === undefined || row.missing === null) return "–";
-  const count = row.missing + row.stale;
+  const isOverview = row.name === OVERVIEW; // what is stale in it is left out, and counted as that
+  const count = row.missing + (isOverview ? 0 : row.stale);
   if (count === 0) return html`<span class="muted">nothing</span>`;
+  if (isOverview) return html`<a class="nowrap" href=${href("assets")} title="each asset’s page says which, and why">${number(row.missing)} left out</a>`;
   const text = [row.missing && `${number(row.missing)} missing`, row.stale && `${number(row.stale)} old`].filter(Boolean).join(", ");
   return html`<button type="button" class="link nowrap" onClick=${() => open(row.name)}>${text}<span class="unseen"> in ${row.name}: show which</span></button>`;
 }

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from documents.names import DOCUMENTS
+from documents.names import SERVED
 from stores.hot.event_log import MOST_EVENTS
 from tests.api.events.streams import Event, listening
 from tests.api.events.test_stream import changes, publish
@@ -23,7 +23,7 @@ JOBS = [f"collect:{name}" for name in ("5m", "15m", "30m", "1h", "2h", "4h", "6h
 
 
 def is_reset(event: Event, *documents: str) -> bool:
-    return event.kind == "reset" and event.data["documents"] == [*(documents or DOCUMENTS)]
+    return event.kind == "reset" and event.data["documents"] == [*(documents or SERVED)]
 
 
 async def test_a_listener_goes_on_at_another_process(

@@ -278,3 +278,44 @@ async def test_a_stop_ends_all_streams_at_once(native_api: ServedApi) -> None:
             await stream.until_end()  # whole: no error of the transfer
         status, headers, _ = await ask(native_api, "GET", "/events")
         assert (status, headers["connection"]) == (503, "close")
+
+
+async def test_the_overview_is_told_as_a_document_and_is_of_no_timeframe(api: ServedApi) -> None:
+    async with (
+        listening(api.port) as all_kinds,
+        listening(api.port, "event=document") as documents,
+        listening(api.port, "timeframe=5m") as of_5m,
+        listening(api.port, "event=candles,stale&timeframe=5m,1h") as candles,
+    ):
+        await publish(api, 3, None, "overview")
+        for stream in (all_kinds, documents):
+            told = await stream.next()
+            assert (told.kind, told.data) == (
+                "document",
+                {
+                    **{"name": "overview", "version": 3, "as_of": AS_OF_MS},
+                    **{"updated_at": AS_OF_MS + 1, "path": "/cache/overview"},
+                },
+            )
+        await publish(api, 7, changes(0))
+        # A version has no rows: it neither resets nor reaches those who ask for candles.
+        assert [each.kind for each in await of_5m.take(3)] == ["document", "candles", "stale"]
+        assert [each.kind for each in await candles.take(2)] == ["candles", "stale"]
+        # Each further version is told, though none says which came before.
+        await publish(api, 4, None, "overview")
+        assert [each.data["name"] for each in await documents.take(2)] == ["5m", "overview"]
+
+
+async def test_an_overview_that_no_event_told_is_told_all_the_same(native_api: ServedApi) -> None:
+    """As a release publishes it that tells none."""
+    api = native_api
+    async with listening(api.port, "event=document") as stream:
+        await publish(api, 3, None, "overview")
+        first = await stream.next()
+        meta = await api.store.execute("GET", "cache:overview:meta")
+        later = meta.replace(b'"version":3', b'"version":4')
+        assert later != meta
+        await api.store.execute("SET", "cache:overview:meta", later)
+        await api.store.execute("PUBLISH", "published", "overview 4")
+        second = await stream.next()
+        assert (first.data["version"], second.data["version"]) == (3, 4)

@@ -12,6 +12,8 @@ import redis
 from api.overview.models import Status
 from database import Database
 from documents.building import DocumentBuilder
+from documents.meta import DocumentCounts, OverviewFacts
+from documents.names import SERVED
 from live.configured.actual import CollectorState, StateTeller, lease_name
 from live.configured.definition import CollectorDefinition, to_ascii_json
 from live.feed_state import FeedState, FeedTeller, LastClose, state_key
@@ -21,6 +23,8 @@ from stores.hot.beats import beat, live_beat
 from stores.hot.leases import try_acquire
 from tests.fixtures.api import ServedApi, StartApi, ask, get
 from tests.fixtures.lateness import elapsed
+from tests.fixtures.overviews import AS_OF, NOW, document_of
+from tests.fixtures.overviews import told as told_of
 
 CLOSE_MS: Final = 1_795_186_800_000
 FEED: Final = FeedState(
@@ -113,11 +117,11 @@ async def test_it_shows_what_is_known(
     assert of_5m == {
         **{"version": 7, "as_of": 7, "updated_at": meta.updated_at_ms, "is_stored": True},
         **{"bytes": meta.stored_bytes, "json_bytes": meta.json_bytes},
-        **{"markets": 3, "stale": 1, "missing": 2},
+        **{"markets": 3, "stale": 1, "missing": 2, "at": None, "assets": None},
     }
     assert (of_4h["version"], of_4h["markets"], of_4h["stale"]) == (8, None, None)
     assert told["documents"]["1d"] is None
-    assert len(told["documents"]) == len(Timeframe) + 1
+    assert list(told["documents"]) == list(SERVED)
     binance, bybit = told["exchanges"]["binance"], told["exchanges"]["bybit"]
     assert binance["feed"] == {
         **{"holder": "host:2", "at": CLOSE_MS + 4_000, "clock_offset_ms": -12},
@@ -332,3 +336,33 @@ async def test_what_is_made_is_shared_for_a_second(native_api: ServedApi, redis_
     async with elapsed() as took:
         sent = await sent_by(several(), redis_url)
     assert sent.count("EVALSHA") <= 1 + took.own_s
+
+
+async def test_the_overview_says_of_when_it_tells_and_of_how_many_assets(api: ServedApi) -> None:
+    body = document_of([told_of("binance"), told_of("bybit", "ETH")])
+    async with api.lease() as lease:
+        meta = await api.cache.save_to_cache(
+            "overview",
+            body,
+            version=9,
+            as_of_ms=AS_OF,
+            updated_at_ms=AS_OF + 1,
+            lease=lease,
+            counts=DocumentCounts(2, 0, 1),
+            overview=OverviewFacts(NOW, 2),
+        )
+    shown = (await status(api))["documents"]["overview"]
+    shown.pop("age_s")
+    assert shown == {
+        **{"version": 9, "as_of": AS_OF, "updated_at": AS_OF + 1, "is_stored": True},
+        **{"bytes": meta.stored_bytes, "json_bytes": len(body)},
+        **{"markets": 2, "stale": 0, "missing": 1, "at": NOW, "assets": 2},
+    }
+    caches = (await ask(api, "GET", "/ready"))[2]["caches"]
+    assert caches["overview"]["version"] == 9
+    page = (await get(api, "/metrics"))[2].decode()
+    assert 'perpcache_cache_version{timeframe="overview"} 9.0' in page
+    # A release that does not know of when it tells publishes it without.
+    await api.publish("overview", body, 10)
+    shown = (await status(api))["documents"]["overview"]
+    assert (shown["version"], shown["at"], shown["assets"]) == (10, None, None)
