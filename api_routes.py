@@ -29,9 +29,11 @@ from api.documents.endpoint import CacheEndpoint
 from api.documents.listing import build_listing
 from api.documents.long_poll_quota import LongPolls
 from api.documents.nothing_yet import nothing_yet
+from api.documents.overviews_as_of import OverviewsAsOf
 from api.documents.publication_order import PublicationOrder
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import InvalidQuery
+from api.documents.recorded import RecordedVersions
 from api.documents.unknown_symbols import ListedSymbols
 from api.events.endpoint import EventsEndpoint
 from api.exchange_pauses import build_exchange_pauses
@@ -65,6 +67,7 @@ from api.workers.runs import build_runs
 from config import Settings
 from database import DatabaseUnavailable
 from history.as_of_document import AsOfDocuments
+from history.as_of_overview import AsOfOverviews
 from history.reading import HistoryReader
 from metrics.api import ApiMetrics
 from metrics.event_loop import measuring_loop_lag
@@ -245,6 +248,10 @@ class Api(FastAPI):
                 parts.cache, poll_s=self._settings.upstash_poll_s, order=order
             )
             nothing = partial(nothing_yet, parts.queue, timeframes=self._settings.timeframes)
+            recorded = RecordedVersions(parts.database.publish_log, parts.cache.read_meta)
+            overviews = OverviewsAsOf(
+                AsOfOverviews(parts.database.history_reads, parts.database.publish_log), recorded
+            )
             documents = CacheEndpoint(
                 cache,
                 self._watcher,
@@ -260,8 +267,8 @@ class Api(FastAPI):
                 ),
                 as_of=AsOfEndpoint(
                     AsOfDocuments(parts.database.history_reads, parts.database.publish_log),
-                    parts.database.publish_log,
-                    parts.cache.read_meta,
+                    overviews,
+                    recorded,
                     self.in_flight,
                 ),
                 long_polls=LongPolls(
@@ -299,7 +306,7 @@ class Api(FastAPI):
                     yield {
                         "parts": parts,
                         "documents": documents,
-                        "assets": AssetReader(cache, nothing),
+                        "assets": AssetReader(cache, overviews, nothing),
                         "events": events,
                         "history": history,
                         "workers": WorkerControl(self._settings, parts),

@@ -27,14 +27,7 @@ from documents.changes import Changes
 from documents.chunk_index import ChunkedDocument, ChunkIndex, Size, decode_index, encode_index
 from documents.deflated import Deflated, deflate_whole, inflate
 from documents.journal import EncodedEntry
-from documents.meta import (
-    LARGEST_TIME,
-    DocumentCounts,
-    DocumentMeta,
-    OverviewFacts,
-    meta_text,
-    read_meta_text,
-)
+from documents.meta import LARGEST_TIME, DocumentCounts, DocumentMeta, meta_text, read_meta_text
 from documents.names import BASES, SERVED
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.event_log import LOG, TELL
@@ -254,16 +247,15 @@ class CacheManager:
         lease: Lease,
         changes: Changes | None = None,
         counts: DocumentCounts | None = None,
-        overview: OverviewFacts | None = None,
         entry: EncodedEntry | None = None,
     ) -> DocumentMeta:
         """Publishes the document, JSON or compressed, in one atomic step.
 
         `changes`: what has changed since the version that they name; None if that is not known.
-        `counts`: of its markets; a document made of chunks has its own. `overview`: of that
-        document alone. `entry`: what the history gets of it, as far as there is room in the
-        journal. A step that the store does not answer is retried while the lease is held. Raises
-        LeaseLost (checked inside the store), StaleVersion, StoreRefused.
+        `counts`: of its markets; a document made of chunks has its own. `entry`: what the history
+        gets of it, as far as there is room in the journal. A step that the store does
+        not answer is retried while the lease is held. Raises LeaseLost (checked inside the store),
+        StaleVersion, StoreRefused.
         """
         key = _key(name)
         lease.check()
@@ -288,7 +280,6 @@ class CacheManager:
                 stored_hash=stream.hash,
                 published_ms=int(published_ms),
                 counts=document.counts if isinstance(document, ChunkedDocument) else counts,
-                overview=overview,
             )
             chunks = await asyncio.to_thread(_stored_chunks, document, meta)
             answer = await retry_under_lease(

@@ -241,8 +241,8 @@ def _read_overview() -> dict[str, Any]:
         "operationId": "get_overview",
         "description": "Of every asset, at one instant: open interest summed over exchanges, its "
         "changes, funding, turnover and prices, and the same of each market (docs/overview.md). "
-        "Conditional requests, codings and `wait` are those of `/cache/{name}`; a filter of rows "
-        "is refused.",
+        "Conditional requests, codings, `wait` and `as_of` are those of `/cache/{name}`; a filter "
+        "of rows is refused.",
         "parameters": [
             _list_parameter(
                 "asset",
@@ -252,6 +252,13 @@ def _read_overview() -> dict[str, Any]:
                 ["BTC"],
             ),
             _wait(),
+            _parameter(
+                "as_of",
+                "query",
+                "the overview as it was known at this time, UTC milliseconds or ISO 8601, made of "
+                "the record; not with `wait`",
+                {"type": "string", **AS_OF_SCHEMA},
+            ),
             _parameter("If-None-Match", "header", "the ETag of what you have", {"type": "string"}),
         ],
         "responses": {

@@ -63,6 +63,8 @@ class JournalEntry:
     """What the version of a document has changed since the version `base`.
 
     `base`: 0 if there was none, None if it is not known. `candles`: HISTORY_CANDLES, if known.
+    `intervals`: of funding, in hours, of each of the markets; None in other documents, and in
+    entries of earlier releases.
     `funding_updated_ms`: the `updated_at` of the funding from which the document has its rates,
     None if they are those of `base` or there was none. `markets`: all of the document, sorted.
     """
@@ -77,6 +79,7 @@ class JournalEntry:
     is_whole: bool
     missing: Sequence[Missing]
     markets: Sequence[JournalMarket]
+    intervals: Sequence[int] | None = None
 
 
 class StoredEntry(NamedTuple):
@@ -124,6 +127,8 @@ class _Stored(msgspec.Struct):
     whole: bool
     missing: list[tuple[str, str | None, str, str]]
     markets: list[JournalMarket]
+    # A key of its own, which earlier releases pass over: a market of one more field stops them.
+    intervals: list[Annotated[int, msgspec.Meta(ge=1, le=24 * 366)]] | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(_Stored)
@@ -174,6 +179,8 @@ def decode_entry(deflated: bytes) -> JournalEntry:
         found = _decoder.decode(inflate_at_most(deflated, _LARGEST_JSON))
     except msgspec.DecodeError as error:
         raise ValueError(f"not an entry of the journal: {error}") from None
+    if found.intervals is not None and len(found.intervals) != len(found.markets):
+        raise ValueError(f"{len(found.intervals)} intervals of {len(found.markets)} markets")
     return JournalEntry(
         document=found.document,
         version=found.version,
@@ -185,6 +192,7 @@ def decode_entry(deflated: bytes) -> JournalEntry:
         is_whole=found.whole,
         missing=[_missing(each) for each in found.missing],
         markets=found.markets,
+        intervals=found.intervals,
     )
 
 

@@ -119,6 +119,7 @@ def funding_entry(
     """The entry of `global_fr`; None if it cannot be made. `before`: the funding of the version
     `base`. CPU work: about 10 ms for 1000 markets."""
     markets: list[tuple[Any, ...]] = []
+    intervals: list[int] = []
     rows = 0
     for key in sorted(now):
         series, market = now[key], now[key].market
@@ -136,6 +137,7 @@ def funding_entry(
         head = market.exchange, market.symbol, market.base, market.quote, first_ms
         told = series.checked_at_ms, None, key not in before, ()
         markets.append((*head, *told, change and tuple(change)))
+        intervals.append(series.interval_hours)
     is_whole = base is None or rows > MOST_ROWS
     return _encoded(
         document=GLOBAL_FR,
@@ -148,6 +150,7 @@ def funding_entry(
         whole=is_whole,
         missing=[_fields(lack) for lack in sorted(set(missing))],
         markets=[(*each[:-1], None) for each in markets] if is_whole else markets,
+        intervals=intervals,
     )
 
 

@@ -22,18 +22,17 @@ log = structlog.get_logger(__name__)
 
 class DocumentCounts(NamedTuple):
     """How many `markets` a document has, how many of them are `stale` (carried over), and how many
-    entries its list of what is `missing`."""
+    entries its list of what is `missing`. Of the overview alone: `at` which instant (UTC ms) it
+    tells of how many `assets`."""
 
     markets: int
     stale: int
     missing: int
+    at: int | None = None
+    assets: int | None = None
 
 
-class OverviewFacts(NamedTuple):
-    """Of which instant (UTC ms) the overview tells, and how many `assets`."""
-
-    at: int
-    assets: int
+_OF_ALL: Final = ("markets", "stale", "missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,6 @@ class DocumentMeta:
     documents of earlier releases.
     `published_ms`: the store's time at the publish, later than that of the version before even if
     that clock is set back; 0 in documents of earlier releases. `counts`: None in those, too.
-    `overview`: of that document alone.
     """
 
     name: str
@@ -58,13 +56,14 @@ class DocumentMeta:
     stored_hash: str
     published_ms: int = 0
     counts: DocumentCounts | None = None
-    overview: OverviewFacts | None = None
 
 
 def meta_text(meta: DocumentMeta) -> bytes:
     """The stored form of a meta. The publish script finds the version in it by a pattern."""
-    counts = {} if meta.counts is None else {"counts": meta.counts._asdict()}
-    overview = {} if meta.overview is None else {"overview": meta.overview._asdict()}
+    counts = {}
+    if meta.counts is not None:
+        told = meta.counts._asdict().items()
+        counts = {"counts": {name: value for name, value in told if value is not None}}
     return orjson.dumps(
         {
             "version": meta.version,
@@ -76,7 +75,6 @@ def meta_text(meta: DocumentMeta) -> bytes:
             "stored_hash": meta.stored_hash,
             "published_at": meta.published_ms,
             **counts,
-            **overview,
         }
     )
 
@@ -103,7 +101,6 @@ def read_meta_text(name: str, text: bytes | None) -> DocumentMeta | None:
             stored_hash=_hash(found["stored_hash"]),
             published_ms=_number(found.get("published_at", 0), LARGEST_TIME),
             counts=_counts(found.get("counts")),
-            overview=_overview(found.get("overview")),
         )
     except (ValueError, KeyError, TypeError) as error:
         # The next publish replaces it.
@@ -122,20 +119,11 @@ def _counts(found: object) -> DocumentCounts | None:
     if not isinstance(found, dict):
         return None
     try:
-        return DocumentCounts(
-            *(_number(found.get(name), _MOST_COUNTED) for name in DocumentCounts._fields)
-        )
-    except ValueError:
-        return None
-
-
-def _overview(found: object) -> OverviewFacts | None:
-    """The same for what the meta of an overview tells of it."""
-    if not isinstance(found, dict):
-        return None
-    try:
-        at_ms = _number(found.get("at"), LARGEST_TIME)
-        return OverviewFacts(at_ms, _number(found.get("assets"), _MOST_COUNTED))
+        counts = DocumentCounts(*(_number(found.get(name), _MOST_COUNTED) for name in _OF_ALL))
+        if "at" not in found:
+            return counts
+        at_ms = _number(found["at"], LARGEST_TIME)
+        return counts._replace(at=at_ms, assets=_number(found.get("assets"), _MOST_COUNTED))
     except ValueError:
         return None
 

@@ -32,10 +32,12 @@ def overview_body(overview: Overview, quote: str) -> bytes:
     return b"," + orjson.dumps(told)[1:]
 
 
-def overview_document(body: bytes, *, version: int, as_of_ms: int, updated_at_ms: int) -> bytes:
-    """The whole document of a body."""
+def overview_document(
+    body: bytes, *, version: int, as_of_ms: int, updated_at_ms: int, **more: str
+) -> bytes:
+    """The whole document of a body. `more`: what else its head tells."""
     head = {"name": OVERVIEW, "version": version, "as_of": as_of_ms, "updated_at": updated_at_ms}
-    return orjson.dumps(head)[:-1] + body
+    return orjson.dumps(head | more)[:-1] + body
 
 
 def body_of(document: bytes) -> bytes:

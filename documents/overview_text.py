@@ -38,7 +38,7 @@ class OverviewText(DocumentText):
         self._first = begin + len(_ASSETS)
         self._view = memoryview(text)
         found = [(match.start(), match[1]) for match in _ASSET.finditer(text, self._first)]
-        ends = [start - 1 for start, _ in found[1:]] + [len(text) - len(_END)]
+        ends = [start - 1 for start, _ in found[1:]] + [len(text) - len(_END)] * bool(found)
         self.markets = [
             MarketSpan("", str(orjson.loads(name)), start, end, end, end)
             for (start, name), end in zip(found, ends, strict=True)

@@ -29,16 +29,23 @@ def put_rates(
         fill_rates(_series(settled, market), times, column, interval_ms, _FOR_EVER_MS)
 
 
-def _series(settled: TimedValues, market: MarketName) -> FundingSeries:
-    instants = settled.times - settled.times % MINUTE_MS
-    steps = np.diff(instants)
+def recorded_funding(settled: TimedValues, market: Market, interval_hours: int) -> FundingSeries:
+    """The settlements of the record, of which there are some, as the collector's series; what they
+    prove of their completeness is that up to the last of them. NaN where one seems to be missing.
+    """
+    last_ms = int(settled.times[-1])
     holes, unknown = lacking_after(settled.times)
     if len(holes):
         settled = TimedValues(
             np.insert(settled.times, holes + 1, unknown),
             np.insert(settled.values, holes + 1, np.nan, axis=0),
         )
+    return FundingSeries(market, settled, interval_hours, last_ms - last_ms % MINUTE_MS)
+
+
+def _series(settled: TimedValues, market: MarketName) -> FundingSeries:
+    steps = np.diff(settled.times - settled.times % MINUTE_MS)
     last_step_ms = int(steps[-1]) if len(steps) else _LONGEST_MS
     hours = next((h for h in _INTERVALS_HOURS if last_step_ms % (h * HOUR_MS) == 0), 1)
     place = Market(Exchange(market.exchange), market.symbol, "", "")
-    return FundingSeries(place, settled, hours, int(instants[-1]))
+    return recorded_funding(settled, place, hours)

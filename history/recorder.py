@@ -26,6 +26,7 @@ from database import (
     SeriesKey,
     SeriesRows,
     Stored,
+    Universe,
     Versions,
     check_cursor,
     write_publish,
@@ -379,7 +380,7 @@ def publish_of(entry: JournalEntry, deflated: bytes, cursor: Cursor | None) -> P
         first_ms=min(firsts)[1] if firsts else None,
         candles=entry.candles,
         funding_updated_ms=entry.funding_updated_ms,
-        universe=[(m.exchange, m.symbol, m.base, m.quote) for m in entry.markets],
+        universe=_universe(entry),
         missing=[[lack.exchange, lack.symbol, lack.part, lack.reason] for lack in entry.missing],
         stale=[
             [m.exchange, m.symbol, m.stale_since_ms, m.first_ms, m.checked_at_ms]
@@ -388,3 +389,10 @@ def publish_of(entry: JournalEntry, deflated: bytes, cursor: Cursor | None) -> P
         ],
         entry=deflated,
     )
+
+
+def _universe(entry: JournalEntry) -> Universe:
+    markets = [(m.exchange, m.symbol, m.base, m.quote) for m in entry.markets]
+    if entry.intervals is None:
+        return markets
+    return [(*market, hours) for market, hours in zip(markets, entry.intervals, strict=True)]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from cache_manager import StoredDocument
-from documents.meta import DocumentCounts, DocumentMeta, OverviewFacts
+from documents.meta import DocumentCounts, DocumentMeta
 from documents.names import OVERVIEW
 from documents.overview import body_hash, body_of, overview_body, overview_document
 from jobs.context import JobContext
@@ -79,7 +79,6 @@ async def _publish(
         updated_at_ms=updated_at_ms,
         lease=lease,
         counts=_counts(overview),
-        overview=OverviewFacts(overview.at, len(overview.assets)),
     )
     context.overview.place = meta.version, meta.content_hash
     context.overview.body_hash = told
@@ -147,4 +146,4 @@ def _counts(overview: Overview) -> DocumentCounts:
     markets = [market for asset in overview.assets for market in asset.markets]
     stale = sum(market.stale_since is not None for market in markets)
     left_out = sum(len(asset.left_out) for asset in overview.assets)
-    return DocumentCounts(len(markets), stale, left_out)
+    return DocumentCounts(len(markets), stale, left_out, overview.at, len(overview.assets))

@@ -187,6 +187,11 @@ class _Overview(BaseModel):
     updated_at: TimeMs
     at: TimeMs = Field(description="the instant of which everything is told: the end of a candle")
     quote: str = Field(description="what quote units are")
+    funding_intervals: Literal["kept", "not_recorded"] | None = Field(
+        default=None,
+        description="only with as_of: whether the record has the intervals of funding then; without"
+        " them all funding is null",
+    )
 
 
 class Overview(_Overview):

@@ -1,28 +1,34 @@
-"""AssetReader: the newest overview, whole, as a list in short, or one asset of it."""
+"""AssetReader: an overview, the newest or one of the record, as a list in short, or one asset."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
 
 from api.answers import Answer
 from api.documents.document_cache import CachedDocument, DocumentCache
+from api.documents.overviews_as_of import OverviewsAsOf, RecordedOverview
 from api.documents.unknown_symbols import similar_symbols, unknown_assets
 from documents.names import OVERVIEW
 from documents.overview_text import OverviewText
 
 
 class AssetReader:
-    """Reads assets of the document that `cache` serves.
+    """Reads assets of the document that `cache` serves, or of the record.
 
-    `nothing_yet` answers while none is published. Every method raises StoreUnavailable.
+    `nothing_yet` answers while none is published. Every method raises StoreUnavailable; `at` raises
+    DatabaseUnavailable, too.
     """
 
     def __init__(
-        self, cache: DocumentCache, nothing_yet: Callable[[str], Awaitable[Answer]]
+        self,
+        cache: DocumentCache,
+        overviews: OverviewsAsOf,
+        nothing_yet: Callable[[str], Awaitable[Answer]],
     ) -> None:
         self._cache = cache
+        self._overviews = overviews
         self._nothing_yet = nothing_yet
 
     async def newest(self) -> CachedDocument | Answer:
@@ -30,27 +36,43 @@ class AssetReader:
         document = await self._cache.current(OVERVIEW)
         return await self._nothing_yet(OVERVIEW) if document is None else document
 
-    async def one(self, document: CachedDocument, name: str) -> bytes | Answer:
+    async def at(self, as_of_ms: int, name: str | None = None) -> RecordedOverview | Answer:
+        """The overview as of a time with all assets, or the one of this name; or why there is
+        none."""
+        return await self._overviews.read(as_of_ms, None if name is None else (name.upper(),))
+
+    async def one(self, document: CachedDocument | RecordedOverview, name: str) -> bytes | Answer:
         """The JSON of one asset by any of its names, or a 404 with similar ones."""
-        text = await self._cache.overview(document)
+        text = await self._text(document)
         span = text.find(name)
         if span is not None:
             return text.asset(span)
-        known = [each.symbol for each in text.markets]
+        if isinstance(document, RecordedOverview):
+            known: Sequence[str] = document.assets
+        else:
+            known = [each.symbol for each in text.markets]
         return unknown_assets(
             [name], await asyncio.to_thread(similar_symbols, [name.upper()], known)
         )
 
-    async def listed(self, document: CachedDocument, limit: int | None) -> bytes:
+    async def _text(self, document: CachedDocument | RecordedOverview) -> OverviewText:
+        if isinstance(document, RecordedOverview):
+            return document.text
+        return await self._cache.overview(document)
+
+    async def listed(self, document: CachedDocument | RecordedOverview, limit: int | None) -> bytes:
         """The JSON of the list in short."""
-        text = await self._cache.overview(document)
+        text = await self._text(document)
 
         async def make() -> tuple[list[dict[str, Any]], int]:
             found = await self._cache.derived.run(_in_short, text)
             return found, len(text.text)
 
-        key = (OVERVIEW, document.etag_base, b"", "in short")
-        assets = await self._cache.derived.get(key, make)
+        if isinstance(document, RecordedOverview):
+            assets = await asyncio.to_thread(_in_short, text)
+        else:
+            key = (OVERVIEW, document.etag_base, b"", "in short")
+            assets = await self._cache.derived.get(key, make)
         head = {name: value for name, value in text.header.items() if name != "name"}
         return orjson.dumps({**head, "count": len(assets), "assets": assets[:limit]})
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import zlib
 from typing import Annotated, Final, cast
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -12,16 +11,24 @@ from api.answers import NO_CACHE, NOSNIFF, Answer, to_response
 from api.assets.models import AssetList, MarketOfAsset
 from api.documents.content_coding import Coding, choose_coding
 from api.documents.document_cache import CachedDocument
-from api.documents.query import LARGEST_INTEGER, only_parameters
+from api.documents.overviews_as_of import RecordedOverview, packed
+from api.documents.query import LARGEST_INTEGER, InvalidQuery, invalid, only_parameters
 from api.documents.validators import entity_tag, etag_matches
+from api.moments import AS_OF_SCHEMA, read_moment
 from api.openapi import responses
 from api.state import ApiState
 from timing.clock import now_ms
 
 LIST: Final = "/market"
-_LEVEL: Final = 3
-_BITS: Final = {Coding.GZIP: 31, Coding.DEFLATE: 15}
 _UNCHANGED: Final = {"description": "you have the newest version"}
+AsOf = Annotated[
+    str | None,
+    Query(
+        description="a time, in UTC ms or ISO 8601: what was known then, of the record",
+        json_schema_extra=AS_OF_SCHEMA,
+    ),
+]
+Told = CachedDocument | RecordedOverview
 
 
 def build_assets() -> APIRouter:
@@ -30,8 +37,8 @@ def build_assets() -> APIRouter:
     @router.get(
         LIST,
         response_model=AssetList,
-        dependencies=[Depends(only_parameters("limit"))],
-        responses=responses(404, 406, 422) | {304: _UNCHANGED},
+        dependencies=[Depends(only_parameters("limit", "as_of"))],
+        responses=responses(404, 406, 422, 503) | {304: _UNCHANGED},
         summary="The assets over exchanges",
         name="list_assets",
     )
@@ -40,11 +47,14 @@ def build_assets() -> APIRouter:
         limit: Annotated[
             int | None, Query(ge=1, le=LARGEST_INTEGER, description="only the first n")
         ] = None,
+        as_of: AsOf = None,
     ) -> Response:
         """Every asset in short, as of the newest overview (`GET /cache/overview`): those with most
-        open interest in quote units first. Poll it with `If-None-Match` and the last `ETag`."""
+        open interest in quote units first. Poll it with `If-None-Match` and the last `ETag`. With
+        `as_of` as the record knew it then."""
         reader = _state(request)["assets"]
-        document = await reader.newest()
+        as_of_ms = _moment(as_of)
+        document = await (reader.newest() if as_of_ms is None else reader.at(as_of_ms))
         if isinstance(document, Answer):
             return to_response(document)
         tag = f"list.{limit or ''}".encode()
@@ -55,8 +65,8 @@ def build_assets() -> APIRouter:
     @router.get(
         LIST + "/{asset}",
         response_model=MarketOfAsset,
-        dependencies=[Depends(only_parameters())],
-        responses=responses(404, 406, 422) | {304: _UNCHANGED},
+        dependencies=[Depends(only_parameters("as_of"))],
+        responses=responses(404, 406, 422, 503) | {304: _UNCHANGED},
         summary="One asset over exchanges",
         name="get_asset",
     )
@@ -69,11 +79,14 @@ def build_assets() -> APIRouter:
                 examples=["PEPE"],
             ),
         ],
+        as_of: AsOf = None,
     ) -> Response:
         """Open interest, its changes, funding, turnover and prices of one asset, over exchanges and
-        of each market, at one instant: `at`. Null where not known, never 0."""
+        of each market, at one instant: `at`. Null where not known, never 0. With `as_of` as the
+        record knew it then."""
         reader = _state(request)["assets"]
-        document = await reader.newest()
+        as_of_ms = _moment(as_of)
+        document = await (reader.newest() if as_of_ms is None else reader.at(as_of_ms, asset))
         if isinstance(document, Answer):
             return to_response(document)
         body = await reader.one(document, asset)
@@ -86,15 +99,23 @@ def build_assets() -> APIRouter:
     return router
 
 
+def _moment(text: str | None) -> int | None:
+    """Raises InvalidQuery."""
+    try:
+        return None if text is None else read_moment(text)
+    except ValueError as error:
+        raise InvalidQuery([invalid("time", "as_of", str(error))]) from None
+
+
 def _state(request: Request) -> ApiState:
     return cast(ApiState, request.scope["state"])
 
 
-def _representation(document: CachedDocument, tag: bytes) -> bytes:
+def _representation(document: Told, tag: bytes) -> bytes:
     return document.etag_base + b"-" + tag
 
 
-def _unchanged(request: Request, document: CachedDocument, tag: bytes) -> Response | None:
+def _unchanged(request: Request, document: Told, tag: bytes) -> Response | None:
     """The 304, if the client has it in any coding."""
     known = request.headers.get("if-none-match")
     representation = _representation(document, tag)
@@ -103,10 +124,10 @@ def _unchanged(request: Request, document: CachedDocument, tag: bytes) -> Respon
     return _with_headers(Response(status_code=304), document, representation, _coding(request))
 
 
-async def _answer(request: Request, document: CachedDocument, tag: bytes, body: bytes) -> Response:
+async def _answer(request: Request, document: Told, tag: bytes, body: bytes) -> Response:
     coding = _coding(request)
     if coding is not Coding.IDENTITY:
-        body = await asyncio.to_thread(_packed, body, coding)
+        body = await asyncio.to_thread(packed, body, coding)
     answer = Response(body, media_type="application/json")
     if coding is not Coding.IDENTITY:
         answer.headers["content-encoding"] = coding.value
@@ -123,20 +144,16 @@ def _coding(request: Request) -> Coding:
     return coding
 
 
-def _packed(body: bytes, coding: Coding) -> bytes:
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _BITS[coding])
-    return packer.compress(body) + packer.flush()
-
-
 def _with_headers(
-    answer: Response, document: CachedDocument, representation: bytes, coding: Coding
+    answer: Response, document: Told, representation: bytes, coding: Coding
 ) -> Response:
-    age_s = max(0, now_ms() - document.meta.updated_at_ms) // 1000
     answer.raw_headers += [
         (b"etag", entity_tag(representation, coding)),
         (b"last-modified", document.last_modified),
-        (b"age", b"%d" % age_s),
         NO_CACHE,
         (b"vary", b"Accept-Encoding"),
     ]
+    if isinstance(document, CachedDocument):  # what is of the record is as old as it was asked for
+        age_s = max(0, now_ms() - document.meta.updated_at_ms) // 1000
+        answer.raw_headers.append((b"age", b"%d" % age_s))
     return answer

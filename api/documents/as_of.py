@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final
 
@@ -12,28 +11,29 @@ from api.answers import CSP, NO_CACHE, NOSNIFF, Answer, Body, Buffer, Header, pr
 from api.bytes_in_flight import WAITING_BYTES, BytesInFlight, Holding
 from api.documents.column_formats import write_table
 from api.documents.content_coding import Coding
+from api.documents.overviews_as_of import OverviewsAsOf
 from api.documents.query import DocumentQuery
+from api.documents.recorded import RecordedVersions
 from api.documents.unknown_symbols import judge_absent, similar_symbols
 from api.documents.validators import FORM_TAGS, entity_tag, etag_matches
 from api.formats import CONTENT_TYPES, Format
-from cache_manager import DocumentMeta
-from database import LoggedVersion, PublishLog
+from database import LoggedVersion
 from documents.deflated import Deflated
-from documents.names import GLOBAL_FR
+from documents.names import GLOBAL_FR, OVERVIEW
 from documents.text import DocumentText
 from history.as_of_document import AsOfDocument, AsOfDocuments
 
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time
 _FORMING: Final = b"x-forming-rows"
-_SOON: Final[Header] = (b"retry-after", b"2")
 _NOT_OF_FUNDING: Final = (
-    "as_of is for the documents of timeframes; settlements are in /api/historical/funding"
+    "as_of is for the documents of timeframes and the overview; settlements are in"
+    " /api/historical/funding"
 )
 _EMPTY: Final = Body((), 0)
 
 
 class AsOfEndpoint:
-    """Answers GET of documents as they were. `read_meta`: of the newest version in the hot store.
+    """Answers GET of documents as they were.
 
     `answer` raises DatabaseUnavailable, StoreUnavailable and TooManyBytes.
     """
@@ -41,13 +41,13 @@ class AsOfEndpoint:
     def __init__(
         self,
         documents: AsOfDocuments,
-        publishes: PublishLog,
-        read_meta: Callable[[str], Awaitable[DocumentMeta | None]],
+        overviews: OverviewsAsOf,
+        versions: RecordedVersions,
         in_flight: BytesInFlight,
     ) -> None:
         self._documents = documents
-        self._publishes = publishes
-        self._read_meta = read_meta
+        self._overviews = overviews
+        self._versions = versions
         self._in_flight = in_flight
 
     async def answer(
@@ -64,9 +64,12 @@ class AsOfEndpoint:
         """The newest version at `as_of_ms`, by `query`, in that format and coding."""
         if name == GLOBAL_FR:
             return problem(404, _NOT_OF_FUNDING, NO_CACHE)
-        version = await self._publishes.version_at(name, as_of_ms)
-        if version is None or not await self._is_recorded(version, as_of_ms):
-            return await self._without_version(name, as_of_ms, version)
+        if name == OVERVIEW:
+            holding = self._in_flight.hold(client, {object(): WAITING_BYTES})
+            return await self._overviews.document(as_of_ms, query, coding, if_none_match, holding)
+        version = await self._versions.at(name, as_of_ms)
+        if isinstance(version, Answer):
+            return version
         tag = _etag_base(version, query) + FORM_TAGS[format_]
         headers = _headers(version, tag, coding, vary)
         if if_none_match is not None and etag_matches(if_none_match, tag):
@@ -86,34 +89,6 @@ class AsOfEndpoint:
         if coding is not Coding.IDENTITY:
             headers.append((b"content-encoding", coding.value.encode()))
         return Answer(200, [*headers, *absent], body, holding)
-
-    async def _is_recorded(self, version: LoggedVersion, as_of_ms: int) -> bool:
-        """Whether no later version can have been the newest then: publishes are recorded in their
-        order, some time after they came."""
-        bounds = await self._publishes.bounds(version.document)
-        if bounds is None or as_of_ms < bounds.last_ms:
-            return True
-        newest = await self._read_meta(version.document)
-        return newest is None or newest.version <= bounds.last_version
-
-    async def _without_version(
-        self, name: str, as_of_ms: int, version: LoggedVersion | None
-    ) -> Answer:
-        if version is not None:
-            detail = f"{name} is recorded up to {version.updated_at_ms}, not yet to {as_of_ms}"
-            return problem(
-                503,
-                f"{detail}; the record follows each publish, unless HISTORY is off",
-                NO_CACHE,
-                _SOON,
-            )
-        bounds = await self._publishes.bounds(name)
-        detail = (
-            f"{name} is not recorded yet"
-            if bounds is None
-            else f"{name} is recorded since {bounds.first_ms}, after {as_of_ms}"
-        )
-        return problem(404, detail, NO_CACHE)
 
     async def _judged(self, document: AsOfDocument, query: DocumentQuery) -> Answer | list[Header]:
         """The answer, or the headers, about symbols that the version lacked."""

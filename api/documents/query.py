@@ -20,7 +20,7 @@ LONGEST_WAIT_S: Final = 60
 _LONGEST_CACHED: Final = 256
 _MOST_FIELDS: Final = 2000
 PARAMETERS: Final = ("exchange", "symbol", "since", "closed", "limit", "wait", "as_of")
-OVERVIEW_PARAMETERS: Final = ("asset", "wait")
+OVERVIEW_PARAMETERS: Final = ("asset", "wait", "as_of")
 _CACHE_BUSTER: Final = "_"  # jQuery and others add it against caches; it is ignored
 # Limits of the work on unknown parameters, which are untrusted input.
 _MOST_UNKNOWN: Final = 3
@@ -68,13 +68,7 @@ def _read_query(query_string: bytes) -> DocumentQuery:
         closed=reader.boolean("closed"),
         limit=reader.integer("limit", least=1),
     )
-    wait_s = reader.wait_s()
-    as_of_ms = reader.moment("as_of")
-    if as_of_ms is not None and wait_s:
-        message = "must not be given with as_of, of which there is nothing newer to wait for"
-        reader.refuse(
-            "wait", "combination", f"{message}: exchange, symbol, since, closed and limit may"
-        )
+    wait_s, as_of_ms = _times(reader, "exchange, symbol, since, closed and limit may")
     if reader.errors:
         raise InvalidQuery(reader.errors)
     tag = b"" if where.is_whole else _tag(where)
@@ -92,12 +86,22 @@ def read_overview_query(query_string: bytes) -> DocumentQuery:
     if names is not None and not names:
         reader.refuse("asset", "empty", "must be one or more assets, such as BTC")
     assets = names and frozenset(name.upper() for name in names)
-    wait_s = reader.wait_s()
+    wait_s, as_of_ms = _times(reader, "asset may")
     if reader.errors:
         raise InvalidQuery(reader.errors)
     where = DocumentFilter(symbols=assets)
     tag = b"" if where.is_whole else _tag(where)
-    return DocumentQuery(where, wait_s, tag)
+    return DocumentQuery(where, wait_s, tag, as_of_ms)
+
+
+def _times(reader: "QueryReader", allowed: str) -> tuple[float, int | None]:
+    """`wait` (s) and `as_of` (UTC ms), which exclude each other; `allowed`: what may be given with
+    `as_of`."""
+    wait_s, as_of_ms = reader.wait_s(), reader.moment("as_of")
+    if as_of_ms is not None and wait_s:
+        message = "must not be given with as_of, of which there is nothing newer to wait for"
+        reader.refuse("wait", "combination", f"{message}: {allowed}")
+    return wait_s, as_of_ms
 
 
 def _tag(where: DocumentFilter) -> bytes:

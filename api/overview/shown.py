@@ -119,8 +119,8 @@ def _document(meta: DocumentMeta, asked_ms: int, *, is_stored: bool) -> dict[str
         "markets": counts and counts.markets,
         "stale": counts and counts.stale,
         "missing": counts and counts.missing,
-        "at": meta.overview and meta.overview.at,
-        "assets": meta.overview and meta.overview.assets,
+        "at": counts and counts.at,
+        "assets": counts and counts.assets,
         "is_stored": is_stored,
     }
 

@@ -3,14 +3,21 @@
 import asyncio
 import contextlib
 import io
+import json
+import subprocess
 from typing import Any, Final
 
+import numpy as np
+
+from database import Database, Publish, SeriesKey, SeriesRows, write_publish
 from market.assets.prices import LARGEST_FACTOR
+from market.timeframes import Timeframe
 from tests.docs.blocks import ROOT, Block, claim
-from tests.fixtures.api import ServedApi
+from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.overviews import AS_OF, NOW, document_of, told
 
-ONE: Final = claim("docs/overview.md", "/market/BTC")
+ONE: Final = claim("docs/overview.md", 'print("spread:"')
+AS_IT_WAS: Final = claim("docs/overview.md", "/market/BTC?as_of=")
 POLLING: Final = claim("docs/overview.md", "If-None-Match")
 MARKETS: Final = [
     told("binance", "BTC", price=100.0, interest=1000.0),
@@ -48,6 +55,55 @@ async def test_a_bot_gets_each_version_once(native_api: ServedApi) -> None:
         f"{NOW} {{'BTC': 0.0001, 'ETH': 0.0001}}",
         f"{NOW} {{'BTC': 0.0001}}",
     ]
+
+
+async def test_it_is_told_as_it_was(start_api: StartApi, redis_url: str, database_url: str) -> None:
+    as_of_ms = 1_795_220_985_000 - 1_795_220_985_000 % Timeframe.M5.interval_ms + 5_000
+    last_ms = Timeframe.M5.last_closed_open_time(as_of_ms)
+    opens = last_ms - Timeframe.M5.interval_ms * np.arange(2)[::-1]
+    markets = [(exchange, "BTCUSDT", "BTC", "USDT") for exchange in ("binance", "bybit")]
+    publish = Publish(
+        document="5m",
+        base=None,
+        version=as_of_ms,
+        updated_at_ms=as_of_ms + 20_000,
+        as_of_ms=as_of_ms,
+        first_ms=int(opens[0]),
+        candles=2,
+        funding_updated_ms=None,
+        universe=markets,
+        missing=[],
+        stale=[],
+        entry=b"",
+    )
+    rows = []
+    for place, (exchange, symbol, *_) in enumerate(markets):
+        candles = SeriesKey.candles(exchange, symbol, Timeframe.M5)
+        interest = SeriesKey.open_interest(exchange, symbol)
+        rows.append(SeriesRows(candles, opens, np.full((2, 6), 100.0 + place)))
+        rows.append(SeriesRows(interest, opens + Timeframe.M5.interval_ms, np.full((2, 1), 7.0)))
+    database = Database(database_url)
+    await database.history.store(
+        rows,
+        publish.updated_at_ms,
+        within=lambda connection: write_publish(connection, publish, publish.updated_at_ms),
+    )
+    await database.aclose()
+    api = await start_api(redis_url=redis_url, dsn=database_url)
+    for line in AS_IT_WAS.text.replace(":8000", f":{api.port}").splitlines():
+        done = await asyncio.to_thread(
+            subprocess.run,
+            *(["sh", "-c", line],),
+            capture_output=True,
+            check=True,
+        )
+        found = json.loads(done.stdout)
+        (btc,) = found.get("assets", [found])
+        assert (found["version"], found["at"]) == (as_of_ms, last_ms + Timeframe.M5.interval_ms)
+        assert found["funding_intervals"] == "not_recorded"
+        assert btc["open_interest"]["quote"] == 7.0 * 100 + 7.0 * 101
+        assert btc["price"]["spread_bps"] == 100.0
+        assert btc["funding"]["rate_8h"] is None
 
 
 def test_the_factor_is_the_one_of_the_code() -> None:

@@ -1,8 +1,10 @@
 """Entries for the history: what they say of a version, against the documents themselves."""
 
 import json
+import zlib
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 
@@ -151,6 +153,39 @@ def test_an_entry_of_funding_tells_settlements_that_came_changed_or_went() -> No
     (market,) = funding(None, settled({})).markets
     assert (market.change, market.first_ms) == (None, None)
     assert not funding(None, settled({8: float("nan")})).markets  # nor has the document
+
+
+def test_an_entry_of_funding_tells_the_interval_of_each_market() -> None:
+    now = settled({0: 0.1, 8: 0.2})
+    entry = funding(None, now)
+    assert entry.intervals == [now.interval_hours] == [8]
+    # Of a market that it leaves out, it tells none.
+    assert funding(None, settled({8: float("nan")})).intervals == []
+
+
+@pytest.mark.parametrize(
+    ("intervals", "told"), [({}, None), ({"intervals": None}, None), ({"intervals": [4]}, [4])]
+)
+def test_entries_of_earlier_releases_tell_no_intervals(intervals: Any, told: Any) -> None:
+    assert decode_entry(funding_text(intervals)).intervals == told
+
+
+@pytest.mark.parametrize("intervals", [[], [8, 8], [0], ["8"]])
+def test_intervals_that_are_not_of_the_markets_are_refused(intervals: Any) -> None:
+    with pytest.raises(ValueError):
+        decode_entry(funding_text({"intervals": intervals}))
+
+
+def funding_text(more: dict[str, Any]) -> bytes:
+    """An entry of one market, as text."""
+    now = settled({0: 0.1})
+    encoded = funding_entry(
+        {}, {now.market.key: now}, base=0, version=1, as_of_ms=1, updated_at_ms=1, missing=()
+    )
+    assert encoded is not None
+    told = orjson.loads(zlib.decompress(deflated_entry(encoded.text)))
+    del told["intervals"]
+    return zlib.compress(orjson.dumps(told | more))
 
 
 def test_too_many_settlements_are_left_to_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,8 @@ async def test_it_tells_what_the_exchanges_tell(
         found = await overview(runner)
         assert found["as_of"] == NOW_MS and found["quote"] == "USDT"
         meta = await runner.context.cache.read_meta("overview")
-        assert meta is not None and meta.overview == (found["at"], len(found["assets"]))
+        assert meta is not None and meta.counts is not None
+        assert (meta.counts.at, meta.counts.assets) == (found["at"], len(found["assets"]))
         candles = 400 if job == "collect:5m" else _REACH
         naive = await expected(runner, found["at"], candles=candles)
         ours = {"at": found["at"], "assets": found["assets"]}

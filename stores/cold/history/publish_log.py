@@ -1,12 +1,14 @@
 """PublishLog: reads the log of publishes, which version of a document was the newest at a time."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import orjson
 
 from stores.cold.pool import Connection, Pool
+
+_NAMES: Final = 4  # of a market: exchange, symbol, base, quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class LoggedVersion:
     quote) of all, sorted. `missing`: (exchange, symbol or None, part, reason) each. `stale`: of
     each market that was carried over (exchange, symbol, stale_since, first open time, checked_at).
     `entry`: of the journal, a zlib stream (documents/journal.py); None once it is forgotten.
+    `intervals`: of funding, in hours by exchange and symbol; none in what earlier releases told.
     """
 
     document: str
@@ -32,6 +35,7 @@ class LoggedVersion:
     missing: Sequence[tuple[str, str | None, str, str]]
     stale: Sequence[tuple[str, str, int, int | None, int]]
     entry: bytes | None
+    intervals: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ class PublishLog:
             if row is None:
                 return None
             lists = {name: _list(row[name]) for name in ("markets", "missing", "stale")}
-            return LoggedVersion(**{**row, **lists})
+            intervals = {each[:2]: each[4] for each in lists["markets"] if len(each) > _NAMES}
+            lists["markets"] = [each[:_NAMES] for each in lists["markets"]]
+            return LoggedVersion(**{**row, **lists}, intervals=intervals)
 
         return await self._pool.read(read)
 

@@ -15,8 +15,8 @@ from stores.cold.history.hot_store_note import OtherStore, note_hot_store
 from stores.cold.history.record_tables import lock_writers
 from stores.cold.pool import Connection, Pool
 
-# Market: exchange, symbol, base, quote.
-Universe = Sequence[tuple[str, str, str, str]]
+# Market: exchange, symbol, base, quote; of funding its interval, too, in hours.
+Universe = Sequence[tuple[str, str, str, str] | tuple[str, str, str, str, int]]
 
 
 class Cursor(NamedTuple):

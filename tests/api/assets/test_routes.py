@@ -128,15 +128,15 @@ async def test_unknown_assets_are_told_with_near_ones(served: ServedApi) -> None
 @pytest.mark.parametrize(
     "query",
     [
-        *("since=1", "limit=1", "symbol=BTCUSDT", "closed=true", "exchange=binance", "as_of=1"),
-        *("asset=", "wait=61", "assets=BTC"),
+        *("since=1", "limit=1", "symbol=BTCUSDT", "closed=true", "exchange=binance"),
+        *("asset=", "wait=61", "assets=BTC", "as_of=1", "as_of=now", "as_of=2026-11-21&wait=1"),
     ],
 )
 async def test_what_does_not_apply_is_refused(served: ServedApi, query: str) -> None:
     status, _, found = await ask(served, "GET", f"/cache/overview?{query}")
     assert status == 422, found
-    if query[:4] not in ("asse", "wait"):
-        assert "asset, wait" in str(found["detail"])
+    if query[:4] not in ("asse", "wait", "as_o"):
+        assert "asset, wait, as_of" in str(found["detail"])
 
 
 @pytest.mark.parametrize(

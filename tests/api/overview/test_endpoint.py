@@ -12,7 +12,7 @@ import redis
 from api.overview.models import Status
 from database import Database
 from documents.building import DocumentBuilder
-from documents.meta import DocumentCounts, OverviewFacts
+from documents.meta import DocumentCounts
 from documents.names import SERVED
 from live.configured.actual import CollectorState, StateTeller, lease_name
 from live.configured.definition import CollectorDefinition, to_ascii_json
@@ -348,8 +348,7 @@ async def test_the_overview_says_of_when_it_tells_and_of_how_many_assets(api: Se
             as_of_ms=AS_OF,
             updated_at_ms=AS_OF + 1,
             lease=lease,
-            counts=DocumentCounts(2, 0, 1),
-            overview=OverviewFacts(NOW, 2),
+            counts=DocumentCounts(2, 0, 1, NOW, 2),
         )
     shown = (await status(api))["documents"]["overview"]
     shown.pop("age_s")
