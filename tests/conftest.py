@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from commands import runtime
+from tests.fixtures import plain_logs
 
 # Before anything imports numpy: its threads on as many cores as pytest has processes are no help.
 runtime.prepare()
+plain_logs.configure()
 
 # Whole services that take half a minute and more: begun first, they do not end last, alone.
 LONG = (

@@ -116,7 +116,9 @@ async def test_a_killed_main_leaves_no_children_and_the_next_start_completes_the
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 async def test_a_stop_hands_the_job_back_and_leaves_nothing(
     start_service: StartService,
     on_stores: dict[str, str],

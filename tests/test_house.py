@@ -211,16 +211,24 @@ def test_no_module_imports_itself_through_others() -> None:
     assert not left, "these modules import each other in a circle: " + ", ".join(sorted(left))
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_a_module_is_one_noun_and_says_which(name: str) -> None:
+def test_a_module_is_one_noun_and_says_which() -> None:
+    wrong = [f"{name}: {what}" for name in sorted(modules()) for what in _wrong_of(name)]
+    assert not wrong, "modules to look at:\n" + "\n".join(wrong)
+
+
+def _wrong_of(name: str) -> Iterator[str]:
     lines = modules()[name].read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= MOST_LINES, f"{len(lines)} lines: split it by noun"
+    if len(lines) > MOST_LINES:
+        yield f"{len(lines)} lines: split it by noun"
     if modules()[name].name == "__init__.py" and not lines:
         return
     first = (ast.get_docstring(tree_of(name)) or "").partition("\n\n")[0]
-    assert first, "the module's docstring opens with one sentence: what it owns"
-    assert "\n" not in first, "the sentence is one line"
-    assert first.endswith("."), "it is a sentence"
+    if not first:
+        yield "its docstring opens with one sentence: what it owns"
+    elif "\n" in first:
+        yield "the sentence that its docstring opens with is one line"
+    elif not first.endswith("."):
+        yield "what its docstring opens with is a sentence"
 
 
 def test_the_median_module_is_short() -> None:

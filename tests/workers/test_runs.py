@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logging_setup import cleaned_fields, configure_logging, hide_secrets
+from tests.fixtures import plain_logs
 from tests.fixtures.signals import Gate
 from workers.batches import Batches
 from workers.run_ends import error_text, result_text, retry_s
@@ -63,7 +63,7 @@ def secret() -> Iterator[str]:
     hide_secrets([told := 'pa"ss\\wört-1'])
     yield told
     root.handlers[:], root.level = before, level
-    structlog.reset_defaults()
+    plain_logs.configure()
 
 
 def test_results_and_errors_are_kept_without_known_secrets(secret: str) -> None:

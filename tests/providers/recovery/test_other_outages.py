@@ -19,7 +19,7 @@ from tests.providers.recovery.driving import World
 from tests.providers.recovery.outages import BOUND_S, SMALL, living, put_out, served_after
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 async def test_a_process_that_died_in_the_middle_of_all_its_probes(
     world: World, processes: int
 ) -> None:

@@ -5,6 +5,7 @@ import json
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,9 +139,20 @@ def blocks_of(wanted: dict[str, Any]) -> int:
     return last - first + 1
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(bodies)
 def test_all_bodies_are_answered_in_form_and_within_bounds(body: bytes) -> None:
+    _is_answered(body)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000, deadline=None)
+@given(bodies)
+def test_many_bodies_are_answered_in_form_and_within_bounds(body: bytes) -> None:
+    _is_answered(body)
+
+
+def _is_answered(body: bytes) -> None:
     answer, sent = asyncio.run(ask(body))
     assert len(sent) <= 20
     for method, params in sent:

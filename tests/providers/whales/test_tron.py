@@ -126,7 +126,7 @@ async def test_a_scan_that_is_cut_short_ends_at_a_whole_block(marks: bool) -> No
 
 
 @pytest.mark.parametrize("marks", [True, False])
-@pytest.mark.parametrize("each", [1, 85, 190])
+@pytest.mark.parametrize("each", [1, 85, pytest.param(190, marks=pytest.mark.slow)])
 async def test_whenever_it_is_cut_short_nothing_is_lost_or_told_twice(
     marks: bool, each: int
 ) -> None:
