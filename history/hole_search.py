@@ -18,6 +18,7 @@ from database import (
     StoredInstants,
 )
 from documents.names import GLOBAL_FR
+from history.backfill.series import interest_period
 from history.holes import (
     Checks,
     Evidence,
@@ -160,8 +161,8 @@ class HoleSearch:
         found = {}
         for key, ranges in expected.items():
             times = market.stored[key].times()
-            evidence = _evidence(key, market, windows, now_ms)
             if key.kind == "funding":
+                evidence = _evidence(key, market, windows, now_ms, 1)
                 end_ms = ranges[-1][1] if ranges else 0
                 empty = settlement_gaps(times, end_ms, goes_on=self._goes_on(key))
                 found[key] = find_holes(empty, 1, ranges, evidence, now_ms)
@@ -173,7 +174,7 @@ class HoleSearch:
                     _lacking(times, begin_ms, end_ms, step_ms),
                     step_ms,
                     intersected(ranges, [(begin_ms, end_ms)]),
-                    evidence,
+                    _evidence(key, market, windows, now_ms, step_ms),
                     now_ms,
                 )
             ]
@@ -204,7 +205,11 @@ def _grids(
 
 
 def _evidence(
-    key: SeriesKey, market: _Market, windows: Mapping[str, DocumentWindow], now_ms: int
+    key: SeriesKey,
+    market: _Market,
+    windows: Mapping[str, DocumentWindow],
+    now_ms: int,
+    step_ms: int,
 ) -> Evidence:
     checks = [
         Checks(each.from_ms, each.to_ms, each.checked_at_ms, each.checked_at_ms, each.step_ms)
@@ -215,7 +220,7 @@ def _evidence(
         for hole in market.noted[key]
         if hole.first_asked_ms is not None and hole.asked_ms is not None
     ]
-    return Evidence(_window(key, windows), _horizon_ms(key, now_ms), (checks, before))
+    return Evidence(_window(key, windows), _horizon_ms(key, now_ms, step_ms), (checks, before))
 
 
 def _window(key: SeriesKey, windows: Mapping[str, DocumentWindow]) -> Range | None:
@@ -234,14 +239,15 @@ def _name_of(interval_ms: int) -> str:
     return next((each for each in Timeframe if each.interval_ms == interval_ms), "")
 
 
-def _horizon_ms(key: SeriesKey, now_ms: int) -> int | None:
+def _horizon_ms(key: SeriesKey, now_ms: int, step_ms: int) -> int | None:
+    """From when on the exchange tells what is on a grid of `step_ms`; None: all of it."""
     if key.exchange not in list(Exchange):
         return now_ms  # an exchange that this release does not know cannot be asked
     table = VENUES[Exchange(key.exchange)].endpoints.get(_ENDPOINTS[key.kind])
     if table is None:
         return now_ms
-    longest = max((each for each in Timeframe if each in table.periods), default=Timeframe.M5)
-    reach_ms = table.reach_ms(longest.interval_ms)
+    period = interest_period(table, step_ms)
+    reach_ms = table.reach_ms(step_ms if period is None else period.interval_ms)
     return None if reach_ms is None else now_ms - reach_ms
 
 

@@ -46,7 +46,7 @@ async def fetch_answer(run: CollectionRun, ask: Ask, now_ms: int) -> Answer:
     from_ms, step_ms = ask.from_ms, ask.series.step_ms
     reach_ms = ask.series.stage.reach_ms
     if reach_ms is not None:
-        from_ms = max(from_ms, ceil(now_ms - reach_ms + MINUTE_MS, step_ms))
+        from_ms = max(from_ms, ceil(now_ms - reach_ms + MINUTE_MS, ask.series.reach_step_ms))
     answer = Answer([], [])
     begin_ms = ask.to_ms
     if from_ms < ask.to_ms:

@@ -7,7 +7,7 @@ from typing import Final
 from database import DocumentWindow
 from documents.names import GLOBAL_FR
 from history.backfill.ranges import Range, ceil, floor, without
-from history.backfill.series import Series
+from history.backfill.series import Series, younger_interest
 from history.backfill.wanted import Wanted
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
@@ -19,6 +19,8 @@ _CANDLE_LAG_MS: Final = MINUTE_MS
 _POINT_LAG_MS: Final = 10 * MINUTE_MS
 # An exchange's horizon moves on while a request waits for its turn.
 _HORIZON_MARGIN_MS: Final = 2 * MINUTE_MS
+# So much of what expires while it waits is asked for in the next longer period, too.
+_EXPIRES_MEANWHILE_MS: Final = HOUR_MS
 
 
 # A document that was published so lately, beside two of its intervals, is published again.
@@ -108,8 +110,12 @@ class Bounds:
             starts.append(ceil(max(0, self.now_ms - days * DAY_MS), step_ms))
         if stage.reach_ms is not None:
             served_ms = self.now_ms - stage.reach_ms + _HORIZON_MARGIN_MS
-            starts.append(ceil(served_ms, step_ms))
+            starts.append(ceil(served_ms, series.reach_step_ms))
         ends = [self._settled(series)]
+        younger = younger_interest(stage, wanted)
+        if younger is not None and younger.reach_ms is not None:
+            until_ms = self.now_ms - younger.reach_ms + _EXPIRES_MEANWHILE_MS
+            ends.append(ceil(until_ms, step_ms))
         if wanted.to_ms is not None:
             ends.append(ceil(wanted.to_ms, step_ms))
         if (listed_to_ms := series.target.listed_to_ms) is not None:

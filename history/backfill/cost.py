@@ -87,19 +87,22 @@ class Costs:
         return sum(each.requests for each in self._sums.values())
 
     def lines(self) -> list[Cost]:
-        """In the order in which the stages were added."""
-        return [
-            Cost(
-                stage.exchange,
-                stage.name,
-                each.requests,
-                each.rows,
-                each.rows * _ROW_BYTES[stage.what],
-                self._seconds(stage.exchange, stage.table.counter, each),
+        """In the order in which the stages were added; open interest in all its periods is one."""
+        found: dict[tuple[Exchange, str], Cost] = {}
+        for stage, each in self._sums.items():
+            if not each.rows:
+                continue
+            exchange, name = stage.exchange, stage.name
+            before = found.get((exchange, name), Cost(exchange, name, 0, 0, 0, 0.0))
+            found[exchange, name] = Cost(
+                exchange,
+                name,
+                before.requests + each.requests,
+                before.rows + each.rows,
+                before.bytes + each.rows * _ROW_BYTES[stage.what],
+                before.seconds + self._seconds(exchange, stage.table.counter, each),
             )
-            for stage, each in self._sums.items()
-            if each.rows
-        ]
+        return list(found.values())
 
     def by_limit(self) -> dict[tuple[Exchange, str], tuple[int, float]]:
         """Requests and seconds, by exchange and limit."""

@@ -7,7 +7,8 @@ open interest that is kept, which takes the most requests.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import gcd
+from itertools import pairwise
+from math import gcd, inf
 from typing import Final
 
 from database import SeriesKey
@@ -101,6 +102,12 @@ class Series:
         return self.stage.period.interval_ms
 
     @property
+    def reach_step_ms(self) -> int:
+        """The first instant that is served is on this grid; of settlements that of full hours, at
+        any of which some may have been settled."""
+        return HOUR_MS if self.stage.period is None else self.step_ms
+
+    @property
     def grid_ms(self) -> int | None:
         """The grid that is asked for, of open interest; None: of all others every instant is."""
         return self.step_ms if self.stage.what == "open_interest" else None
@@ -110,16 +117,25 @@ def stages(exchange: Exchange, wanted: Wanted) -> list[Stage]:
     """What is asked of the exchange, in this order. What it does not have is left out."""
     found = []
     interest = _interest(exchange, wanted)
-    expires = interest is not None and interest.reach_ms is not None
-    if interest is not None and expires:
-        found.append(interest)
+    expires = any(each.reach_ms is not None for each in interest)
+    if expires:
+        found += interest
     if "funding" in wanted.what and VENUES[exchange].endpoints.get(Endpoint.FUNDING) is not None:
         found.append(Stage(exchange, "funding", None))
     if "candles" in wanted.what:
         found += _candles(exchange, wanted)
-    if interest is not None and not expires:
-        found.append(interest)
+    if not expires:
+        found += interest
     return found
+
+
+def younger_interest(stage: Stage, wanted: Wanted) -> Stage | None:
+    """The open interest of a shorter period that is asked for within its reach; None: there is
+    none, and this stage is asked for up to now."""
+    if stage.what != "open_interest":
+        return None
+    of_exchange = _interest(stage.exchange, wanted)
+    return next((shorter for shorter, each in pairwise(of_exchange) if each == stage), None)
 
 
 def _candles(exchange: Exchange, wanted: Wanted) -> Iterator[Stage]:
@@ -131,17 +147,30 @@ def _candles(exchange: Exchange, wanted: Wanted) -> Iterator[Stage]:
             yield Stage(exchange, "candles", timeframe, makes)
 
 
-def _interest(exchange: Exchange, wanted: Wanted) -> Stage | None:
-    """Open interest in the longest period whose grid has the openings of all wanted candles."""
+def _interest(exchange: Exchange, wanted: Wanted) -> list[Stage]:
+    """Open interest in the longest period whose grid has the openings of all wanted candles; and,
+    where a longer period reaches further back, before that in those of single timeframes."""
     table = VENUES[exchange].endpoints.get(Endpoint.OPEN_INTEREST)
     if "open_interest" not in wanted.what or table is None or not wanted.timeframes:
-        return None
-    grid_ms = gcd(*(timeframe.interval_ms for timeframe in wanted.timeframes))
+        return []
+    lengths_ms = sorted(timeframe.interval_ms for timeframe in wanted.timeframes)
+    found: list[Stage] = []
+    for grid_ms in (gcd(*lengths_ms), *lengths_ms):
+        period = interest_period(table, grid_ms)
+        if period is None:
+            continue
+        stage = Stage(exchange, "open_interest", period)
+        if not found or (found[-1].reach_ms or inf) < (stage.reach_ms or inf):
+            found.append(stage)
+    return found
+
+
+def interest_period(table: EndpointTable, grid_ms: int) -> Timeframe | None:
+    """The longest period whose snapshots fall on every instant of the grid; None: none is served
+    of it."""
     served = [
         period
         for period in Timeframe
         if period in table.periods and grid_ms % period.interval_ms == 0
     ]
-    if not served:
-        return None
-    return Stage(exchange, "open_interest", max(served, key=lambda each: each.interval_ms))
+    return max(served, key=lambda each: each.interval_ms, default=None)

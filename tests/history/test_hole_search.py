@@ -218,3 +218,30 @@ async def test_holes_are_listed_in_pages_by_what_is_asked_for(database: Database
     assert sum((await database.holes.counts()).values()) == len(every)
     with pytest.raises(ValueError, match="overlap"):
         await database.holes.note(names[0], {keys[0]: [every[0][1]] * 2}, NOW_MS)
+
+
+async def test_where_periods_reach_differently_far_that_of_the_hole_decides(
+    database: Database,
+) -> None:
+    """OKX tells 1,440 snapshots of each period: 5 days of 5m, 60 of 1h."""
+    of = ("okx", "BTCUSDT")
+    h1, m5 = (SeriesKey.candles(*of, each) for each in (Timeframe.H1, Timeframe.M5))
+    interest, begin = SeriesKey.open_interest(*of), 62 * 24
+    fives = np.arange(hour(6 * 24), hour(-1) + 1, 5 * MINUTE_MS)
+    # Of 1h 61 days ago and 20, of 5m five and a half days ago and a day.
+    old, new = (int(fives[np.searchsorted(fives, hour(n)) + 1]) for n in (5 * 24 + 12, 24))
+    stored = [
+        rows(h1, without(begin, 0)),
+        rows(m5, fives),
+        rows(interest, without(begin, 6 * 24 + 1, 61 * 24, 20 * 24)),
+        rows(interest, fives[~np.isin(fives, (old, new))]),
+    ]
+    await database.history.store(stored, NOW_MS)
+    await search_of(database, of).search(NOW_MS, seconds=60)
+    step_ms = 5 * MINUTE_MS
+    assert await holes_of(database, interest) == [
+        NotedHole(hour(61 * 24), hour(61 * 24 - 1), HOUR_MS, "out_of_reach"),
+        NotedHole(hour(20 * 24), hour(20 * 24 - 1), HOUR_MS, "not_asked"),
+        NotedHole(old, old + step_ms, step_ms, "out_of_reach"),
+        NotedHole(new, new + step_ms, step_ms, "not_asked"),
+    ]

@@ -8,7 +8,7 @@ import pytest
 from history.backfill.bounds import Bounds
 from history.backfill.cost import Costs
 from history.backfill.planning import estimate
-from history.backfill.series import Target
+from history.backfill.series import Target, stages
 from history.backfill.shares import shares_beside_collections
 from history.backfill.wanted import wish
 from market.markets import Exchange, Market
@@ -132,3 +132,28 @@ def test_a_limit_by_market_takes_the_time_of_one_market() -> None:
         found["open_interest"].requests,
         found["open_interest"].seconds,
     )
+
+
+def test_open_interest_of_which_longer_periods_reach_further() -> None:
+    """A year of OKX's: 1,440 of 5m, then of 15m what is older, and so on; all of it is one line."""
+    wanted = wish(
+        timeframes=NINE,
+        what=["open_interest"],
+        from_ms=NOW_MS - 700_000 - 365 * DAY_MS,
+        collected=[OKX],
+        usual=NINE,
+        now_ms=NOW_MS,
+    )
+    targets = [Target(Market(OKX, "BTCUSDT", "BTC", "USDT", 1))]
+    bounds = Bounds(NOW_MS, lambda _: 0, {})
+    shares = shares_beside_collections(0.9, 0.5, {OKX: 100})
+    (line,) = estimate(wanted, targets, lambda _: bounds, {}, Costs(0.9, shares)).lines()
+    # 5 days of 5m, 10 of 15m, 15 of 30m, 30 of 1h, 60 of 2h, 120 of 4h, 120 of 6h, 5 of 12h.
+    rows = [1440, 960, 720, 720, 720, 720, 480, 10]
+    assert line.rows == pytest.approx(sum(rows), abs=20)  # an hour more of each
+    assert line.requests == pytest.approx(sum(-(-each // 100) for each in rows), abs=3)
+    assert line.name == "open_interest"
+    periods = [str(each.period) for each in stages(OKX, wanted)]
+    assert periods == ["5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"]
+    for exchange in (BINANCE, BYBIT):  # all periods reach as far
+        assert [str(each.period) for each in stages(exchange, wanted)] == ["5m"]
