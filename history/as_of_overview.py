@@ -1,8 +1,9 @@
 """The overview as it was: made of what the record says was known when a 5m document was published.
 
-The computation is the one by which workers make theirs. Of the record come the closed 5m candles, open interest and settlements that were known then, and
-which markets there were. The interval of funding is what the document of funding told; where the
-record does not have it, as before it was recorded, funding is null.
+The computation is the one by which workers make theirs. Of the record come the closed 5m candles,
+open interest and settlements that were known then, and which markets there were. The interval of
+funding is what the document of funding told; where the record does not have it, as before it was
+recorded, funding is null.
 """
 
 import asyncio

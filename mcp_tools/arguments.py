@@ -60,6 +60,19 @@ Search = Annotated[
         description="A part of a symbol, such as BTC: letters and digits.",
     ),
 ]
+AssetName = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\W_]{1,40}$",
+        description="An asset, a contract's base or a contract, such as PEPE, 1000PEPE or"
+        " PEPEUSDT: letters and digits of either case.",
+    ),
+]
+PartOfAsset = Annotated[
+    str | None,
+    Field(pattern=r"^[^\W_]{1,40}$", description="A part of an asset's name: letters and digits."),
+]
+AssetCount = Annotated[int, Field(ge=1, le=MOST_MARKETS, description="So many assets at most.")]
 Instant = Annotated[
     str,
     Field(

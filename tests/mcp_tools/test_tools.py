@@ -38,6 +38,12 @@ WRONG: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("candles", BTC | {"symbols": ["XYZUSDT"]}, "no listed market"),
     ("candles", BTC | {"timeframe": "12h"}, "nothing collected yet"),
     ("compare", {"symbol": "a/b"}, "pattern"),
+    ("asset", {"asset": "../status"}, "pattern"),
+    ("asset", {"asset": "BTTC"}, "did you mean BTC"),
+    ("asset", {"asset": "BTC", "as_of": "2020-01-01"}, "recorded"),
+    ("asset", {"asset": "BTC", "as_of": "now"}, "pattern"),
+    ("assets", {"limit": 101}, "100"),
+    ("assets", {"as_of": "2026-99-99"}, "as_of: must be UTC milliseconds or ISO 8601"),
     ("open_interest_changes", {"period": "2h"}, "24h"),
     ("open_interest_changes", {"exchange": "mtgox"}, "binance"),
     ("prices", {"assets": ["../status"]}, "pattern"),
@@ -67,6 +73,8 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
     "funding": {"symbols": ["BTCUSDT"], "limit": 1},
     "open_interest_changes": {"limit": 1},
     "compare": {"symbol": "BTCUSDT", "limit": 1},
+    "assets": {"limit": 1},
+    "asset": {"asset": "BTC"},
     "prices": {},
     "news": {"limit": 1},
     "freshness": {},
@@ -91,6 +99,9 @@ async def test_every_tool_tells_what_the_service_knows(
     settings = service_settings(exchanges, PROVIDERS="on", PROVIDERS_BASE_URL=exchanges.base_url)
     service = await start_service(**settings)
     await service.funding_ready()
+    async with on_stdio(tmp_path, "--url", service.address) as client:
+        assert "nothing collected yet" in await error_of(client, "asset", asset="BTC")
+    await service.collect("5m")
     await service.collect("1h")
     url = ("--url", service.address)
     async with http_server(tmp_path, *url) as address, on_http(address) as client:
@@ -99,6 +110,7 @@ async def test_every_tool_tells_what_the_service_knows(
     async with on_stdio(tmp_path, *url) as client:
         await _markets_and_candles(client, exchanges, service)
         await _interest(client, service)
+        await _assets(client, service)
         await _service(client)
         await _record(client, service)
         await _wrong_arguments(client, str(tmp_path))
@@ -173,6 +185,53 @@ async def _interest(client: Client, service: Service) -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+async def _assets(client: Client, service: Service) -> None:
+    served = await service.get("/market")
+    told = await call(client, "assets", limit=2)
+    assert (told["count"], len(told["assets"])) == (served["count"], 2)
+    assert told["left_out"] == f"{served['count'] - 2} more assets: search for a part of a name"
+    assert [each["asset"] for each in told["assets"]] == [
+        each["asset"] for each in served["assets"][:2]
+    ]
+    for ours, theirs in zip(told["assets"], served["assets"], strict=False):
+        assert ours["open_interest_quote"] == theirs["open_interest"]["quote"]
+        assert (ours["price"], ours["change"]) == (theirs["price"], theirs["change"])
+    assert (told["as_of"], told["at"]) == (served["as_of"], served["at"])
+    assert told["age_s"] == pytest.approx(time.time() - served["updated_at"] / 1000, abs=10)
+    found = await call(client, "assets", search="bt")
+    assert [each["asset"] for each in found["assets"]] == ["BTC"]
+
+    whole = await service.get("/market/BTC")
+    one = await call(client, "asset", asset="btcusdt")
+    assert (one["asset"], one["at_utc"]) == ("BTC", utc_text(whole["at"]))
+    assert one["open_interest_coins"] == whole["open_interest"]["coins"]
+    assert one["price"]["spread_bps"] == whole["price"]["spread_bps"]
+    assert one["rate_year"] == whole["funding"]["rate_year"]
+    assert one["turnover_24h"] == whole["turnover_24h"]["quote"]
+    for ours, theirs in zip(one["markets"], whole["markets"], strict=True):
+        funding, change = theirs["funding"], theirs["change"]
+        assert ours["open_interest_quote"] == theirs["open_interest"]["quote"]
+        assert (ours["rate"], ours["interval_hours"]) == (
+            *(funding["rate"], funding["interval_hours"]),
+        )
+        assert ours["change"] == {
+            span: each and each["coins_fraction"] for span, each in change.items()
+        }
+    assert one["missing"] == [] and one["left_out"] is None
+
+    await until(partial(_is_told_of_record, service), details=lambda: "\n".join(service.lines))
+    moment = str(whole["updated_at"])
+    past = await call(client, "asset", asset="BTC", as_of=moment)
+    assert past["funding_intervals"] == "kept" and one["funding_intervals"] is None
+    assert (past["at"], past["open_interest_coins"]) == (one["at"], one["open_interest_coins"])
+    assert (await call(client, "assets", as_of=moment))["count"] == served["count"]
+
+
+async def _is_told_of_record(service: Service) -> bool:
+    status, _ = await service.answer("/market/BTC?as_of=2100-01-01")
+    return status == 200
+
+
 async def _service(client: Client) -> None:
     prices = await call(client, "prices", assets=["btc", "eth"])
     assert {each["asset"] for each in prices["prices"]} == {"btc", "eth"}
@@ -186,6 +245,7 @@ async def _service(client: Client) -> None:
     [document] = [each for each in fresh["documents"] if each["name"] == "1h"]
     assert document["markets"] == 6
     assert document["age_s"] >= 0
+    assert fresh["documents"][-1]["name"] == "overview"
 
 
 async def _record(client: Client, service: Service) -> None:
