@@ -22,7 +22,7 @@ from market.rows import Columns, TimedValues, on_grid
 from market.timeframes import HOUR_MS, MINUTE_MS
 from venues import VENUES
 from venues.numbers import shown
-from venues.reading import AnswerFaults, AnswerPage, Instrument, Settlement, Ticker
+from venues.reading import AnswerFaults, AnswerPage, Instrument, Maintenance, Settlement, Ticker
 from venues.venue import Endpoint
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "parse_funding",
     "parse_instruments",
     "parse_klines",
+    "parse_maintenance",
     "parse_open_interest",
     "parse_schedule",
     "parse_server_time",
@@ -149,6 +150,15 @@ def parse_server_time(exchange: Exchange, body: bytes) -> int:
     if not _EARLIEST_NOW_MS < time_ms < _LATEST_NOW_MS:
         raise faults(f"server time out of range: {time_ms} ms")
     return time_ms
+
+
+def parse_maintenance(exchange: Exchange, body: bytes) -> Maintenance | None:
+    """The maintenance that is under way; None if there is none, or the exchange tells of none."""
+    read = VENUES[exchange].read_maintenance
+    told = None if read is None else read(body, AnswerFaults(exchange, Endpoint.STATUS, None))
+    if told is None or _EARLIEST_NOW_MS < told.end_ms < _LATEST_NOW_MS:
+        return told
+    return told._replace(end_ms=0)
 
 
 def parse_instruments(exchange: Exchange, body: bytes, *, quote: str) -> AnswerPage[Instrument]:

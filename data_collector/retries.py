@@ -3,15 +3,20 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 
+from data_collector.api_parser import parse_maintenance
 from data_collector.internal_errors import ENDS_JOB
 from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
 from market.markets import Exchange
+from texts.foreign import foreign_text
 from timing.backoff import Backoff
+from venues import VENUES
 from venues.errors import (
     BadPayload,
     Blocked,
@@ -21,6 +26,7 @@ from venues.errors import (
     SourceDown,
     TooFast,
 )
+from venues.reading import Maintenance
 from venues.venue import Endpoint, Request
 
 # Attempts of one request at most, by error. The client sets the timeout of each attempt.
@@ -35,6 +41,7 @@ _PACED: Final = (RateLimited, TooFast)
 RETRY_WITHIN_S: Final = 20.0  # no attempt begins later than this after the first failure
 BACKOFF_S: Final = 0.5  # doubled each time; the actual wait is random between 0 and this
 LONGEST_BACKOFF_S: Final = 8.0
+_LONGEST_TITLE: Final = 60  # of a maintenance
 
 T = TypeVar("T")
 
@@ -69,6 +76,8 @@ async def fetch_simple(run: CollectionRun, request: Request, parse: Callable[[by
             # Retries that wait for the end of a pause are few by themselves.
             free = kind is RateLimited
             if tries[kind] >= TRIES[kind] or late or not (free or run.take_retry(request)):
+                if kind is SourceDown and error.status is not None:
+                    await _tell_maintenance(run, error)
                 run.failed(request, error)
                 raise
             log.debug("retry", cause=str(error), tries=tries.total(), wait_s=round(wait_s, 2))
@@ -116,6 +125,36 @@ async def _check_clock(run: CollectionRun, exchange: Exchange) -> None:
             run.failed(request, error)
         else:
             run.clock_answered(exchange)
+
+
+async def _tell_maintenance(run: CollectionRun, error: ExchangeError) -> None:
+    """Adds to the cause that the exchange is being maintained, and until when, if it says so: it is
+    asked once in a run, where one of its servers does not do its work."""
+    exchange = error.exchange
+    if exchange not in run.maintenance:
+        run.maintenance[exchange] = ""
+        if VENUES[exchange].read_maintenance is None:
+            return
+        request = listing_request(exchange, Endpoint.STATUS)
+        try:
+            told = await _try(run, request, partial(parse_maintenance, exchange))
+        except ExchangeError as unknown:
+            log.info("maintenance_unknown", exchange=exchange, cause=str(unknown))
+            return
+        if told is not None:
+            run.maintenance[exchange] = _maintained(told)
+    if run.maintenance[exchange]:
+        error.cause = f"{run.maintenance[exchange]}: {error.cause}"
+
+
+def _maintained(told: Maintenance) -> str:
+    """maintenance until 2026-12-01 18:00 UTC (Trading system upgrade)"""
+    title = foreign_text(told.title, _LONGEST_TITLE)
+    until = ""
+    if told.end_ms:
+        moment = datetime.fromtimestamp(told.end_ms / 1000, UTC)
+        until = f" until {moment:%Y-%m-%d %H:%M} UTC"
+    return f"maintenance{until}" + (f" ({title})" if title else "")
 
 
 def _check_not_skipped(run: CollectionRun, request: Request) -> None:

@@ -87,7 +87,8 @@ class CollectionRun:
     location or is silent; and an endpoint that fails for one market after another or costs too
     much time. Data of the others would otherwise grow old meanwhile.
 
-    `trade_columns`: candles are read with what they tell of trades.
+    `trade_columns`: candles are read with what they tell of trades. `maintenance`: by exchange that
+    was asked for it, what it is and until when.
     """
 
     def __init__(self, sender: Sender, *, trade_columns: bool = False) -> None:
@@ -97,6 +98,7 @@ class CollectionRun:
         self.counts = RequestCounts()
         self.empty_before: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()
         self.horizons = Horizons()
+        self.maintenance: dict[Exchange, str] = {}  # what was told of it, "" if nothing was
         self._excluded: dict[Exchange, ExchangeError] = {}
         self._silent: dict[Exchange, ExchangeError] = {}
         self._failing: dict[tuple[Exchange, Endpoint], ExchangeError] = {}

@@ -18,9 +18,13 @@ from budgets.shared_budgets import SharedBudgets
 from cache_manager import CacheManager
 from commands.composition import local_wakeup
 from config import load_settings
+from documents.building import encode_funding
+from documents.reading import decode_funding
 from job_queue.queue import JobQueue
 from job_queue.transitions import FINISH, HAS_WORK, TAKE
-from market.markets import Exchange
+from jobs.known_markets import KNOWN_MARKETS, Selection, load_known_markets, save_known_markets
+from market.markets import Exchange, FundingSeries, Market
+from market.rows import TimedValues
 from metrics.exposition import unpack
 from metrics.worker import WorkerMetrics
 from stores.hot.beats import beat, store_health, workers_alive
@@ -122,6 +126,74 @@ async def test_budgets_are_those_of_the_same_slots(
     until_ms = (slot + 22) * 15_000 - seconds * 1000 - micros // 1000
     assert refused[0] == 0
     assert 0 < refused[1] <= until_ms + 15_100
+
+
+async def test_a_short_window_is_counted_by_both(
+    earlier_store: NativeStore, earlier_hot: Redis
+) -> None:
+    shared = SharedBudgets(earlier_store, "default", SystemClock())
+    room = await shared.take(BYBIT, "requests", Limit(600, 5.0), 540, 1, 500)
+    assert room.room == 500
+    key = "budget:default:bybit:requests"
+    ((slot, taken),) = (await earlier_hot.hgetall(key)).items()
+    assert re.fullmatch(rb"[0-9]+", slot) and taken == b"500"
+    theirs = await earlier_hot.eval(THAT_RELEASE_TAKES, 1, key, 540, 250, 22, 1, 540)
+    assert theirs[0] == 40
+
+
+async def test_known_markets_are_as_that_release_reads_them(
+    earlier_store: NativeStore, earlier_hot: Redis
+) -> None:
+    """Rows of five, and what it does not know beside them."""
+    markets = [
+        Market(BYBIT, "ETHUSDT", "ETH", "USDT", 5),
+        Market(BINANCE, "BTCUSDT", "BTC", "USDT", 1_568_102_400_000, since_ms=7),
+    ]
+    selection: Selection = {"exchanges": [BINANCE, BYBIT], "quote": "USDT", "markets_limit": 0}
+    await earlier_hot.delete("lock:worker")
+    async with await lease_of(earlier_store) as lease:
+        await save_known_markets(earlier_store, lease, selection, markets)
+        stored = json.loads(await _text(earlier_hot, KNOWN_MARKETS))
+        assert stored.pop("native") == {}
+        assert stored == {
+            "selection": [["binance", "bybit"], "USDT", 0],
+            "markets": [
+                ["binance", "BTCUSDT", "BTC", "USDT", 1_568_102_400_000],
+                ["bybit", "ETHUSDT", "ETH", "USDT", 5],
+            ],
+            "since": {"binance:BTCUSDT": 7},
+        }
+        # As that release writes it.
+        await earlier_hot.set(KNOWN_MARKETS, json.dumps(stored))
+        assert await load_known_markets(earlier_store, lease, selection) == sorted(markets)
+
+
+async def test_what_only_a_later_release_knows_is_passed_by(
+    earlier_store: NativeStore, earlier_hot: Redis
+) -> None:
+    """An exchange that is none of ours is paused, and is in the funding that its host published."""
+    shared = SharedBudgets(earlier_store, "default", SystemClock())
+    pauses: asyncio.Queue[tuple[Exchange, float, str]] = asyncio.Queue()
+    shared.listen(lambda *pause: pauses.put_nowait(pause))
+    try:
+        await _listened_to(earlier_hot, "paused:default")
+        await earlier_hot.publish("paused:default", "kraken 9000 too many")
+        await earlier_hot.publish("paused:default", "okx 2500 busy")
+        assert await asyncio.wait_for(pauses.get(), 60) == (Exchange.OKX, 2.5, "busy")
+    finally:
+        await shared.aclose()
+    settled = FundingSeries(
+        Market(BYBIT, "ETHUSDT", "ETH", "USDT"),
+        TimedValues.of([(1_795_161_600_000, 0.0001)]), 8, VERSION,
+    )  # fmt: skip
+    alone = encode_funding(
+        {"bybit:ETHUSDT": settled}, version=1, as_of_ms=1, updated_at_ms=1, missing=[]
+    )
+    (theirs,) = json.loads(alone)["markets"]
+    other = json.dumps({**theirs, "exchange": "kraken"}, separators=(",", ":")).encode()
+    both = alone.replace(b'],"missing":', b',%b],"missing":' % other)
+    assert len(json.loads(both)["markets"]) == 2
+    assert decode_funding(both).keys() == {"bybit:ETHUSDT"}
 
 
 async def test_pauses_are_told_and_heard(

@@ -83,6 +83,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
     Endpoint.PREMIUM_INDEX: EndpointTable("/fapi/v1/premiumIndex", "weight", weights=((inf, 10),)),
     Endpoint.INSTRUMENTS: EndpointTable("/fapi/v1/exchangeInfo", "weight"),
     Endpoint.TICKERS: EndpointTable("/fapi/v1/ticker/24hr", "weight", weights=((inf, 40),)),
+    Endpoint.STATUS: None,
     Endpoint.OTHER: None,
 }
 

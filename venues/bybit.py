@@ -83,6 +83,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
         "/v5/market/instruments-info", "requests", page_limit=1000, fixed=_LINEAR
     ),
     Endpoint.TICKERS: EndpointTable("/v5/market/tickers", "requests", fixed=_LINEAR),
+    Endpoint.STATUS: None,
     Endpoint.OTHER: None,
 }
 

@@ -31,6 +31,7 @@ from venues.errors import BadRequest, RateLimited, Restricted, SourceDown, Symbo
 from venues.numbers import Loose, float_or_none, funding_interval, int_or_0, plain_decimal
 from venues.odd_candles import OddCandles
 from venues.okx_limits import LIMITS
+from venues.okx_status import read_maintenance
 from venues.plain_candles import MatrixForm, plain_candles
 from venues.reading import (
     LONGEST_CODE,
@@ -120,6 +121,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
     Endpoint.PREMIUM_INDEX: None,  # the list of funding has the next settlements, too
     Endpoint.INSTRUMENTS: EndpointTable("/api/v5/public/instruments", "instruments", fixed=_SWAPS),
     Endpoint.TICKERS: EndpointTable("/api/v5/market/tickers", "tickers", fixed=_SWAPS),
+    Endpoint.STATUS: EndpointTable("/api/v5/system/status", "status"),
     Endpoint.OTHER: None,
 }
 
@@ -480,4 +482,5 @@ VENUE: Final = Venue(
     read_funding=_read_funding,
     read_instruments=_read_instruments,
     read_tickers=_read_tickers,
+    read_maintenance=read_maintenance,
 )

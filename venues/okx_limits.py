@@ -14,6 +14,7 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "funding_now": Limit(10, 2, by_market=True),
     "funding": Limit(10, 2, by_market=True),
     "tickers": Limit(20, 2),
+    "status": Limit(1, 5),
     # Of what is passed through alone (facade/exchanges); those of ratios share theirs.
     **{"books": Limit(40, 2), "trades": Limit(100, 2), "ratios": Limit(5, 2)},
     **{f"{each}_candles": Limit(20, 2) for each in ("mark", "index")},

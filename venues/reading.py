@@ -55,6 +55,14 @@ class Instrument(NamedTuple):
     funding_interval_hours: int | None
 
 
+class Maintenance(NamedTuple):
+    """An exchange's own word that it is being maintained. `end_ms`: when that is expected to end, 0
+    if it is not told."""
+
+    title: str
+    end_ms: int
+
+
 class Ticker(NamedTuple):
     """One contract's entry in a list, by the exchange's own id; None: not in this list."""
 

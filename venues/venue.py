@@ -16,6 +16,7 @@ from venues.reading import (
     AnswerPage,
     ErrorBody,
     Instrument,
+    Maintenance,
     Settlement,
     Ticker,
 )
@@ -64,6 +65,7 @@ class Endpoint(StrEnum):
     PREMIUM_INDEX = "premium_index"
     INSTRUMENTS = "instruments"
     TICKERS = "tickers"
+    STATUS = "status"  # whether the exchange is being maintained
     OTHER = "other"  # what is passed through for others
 
 
@@ -123,8 +125,8 @@ class EndpointTable:
         `as_of_ms`: the exchange's time, None if unknown. Rows that both tables serve are asked of
         `beyond`, too, in some `turn`s: of the newest pages in one of four, so that a close takes
         about as long with a backfill, which uses half of the limit of `beyond`, as without; of
-        older pages, which only first collections need, in every other. Where `beyond` lacks the newest
-        rows, these are asked of this table: a few rows always are.
+        older pages, which only first collections need, in every other. Where `beyond` lacks the
+        newest rows, these are asked of this table: a few rows always are.
         """
         if self.beyond is None or as_of_ms is None:
             return self.beyond or self
@@ -206,7 +208,8 @@ class Venue:
     the AnswerFaults. The caller validates the values. `read_plain_klines` is the fast parser: None
     for an answer that is not in the usual form, or about another market or interval.
     `trade_columns` of both readers of candles: whether the columns of trades are wanted, too;
-    `tells_trades`: whether the exchange tells them.
+    `tells_trades`: whether the exchange tells them. `read_maintenance`: the one under way, None if
+    there is none; of exchanges that have Endpoint.STATUS.
     """
 
     exchange: Exchange
@@ -238,6 +241,7 @@ class Venue:
     read_funding: FundingReader
     read_instruments: Callable[[bytes, str, AnswerFaults], AnswerPage[Instrument]]
     read_tickers: TickerReader
+    read_maintenance: Callable[[bytes, AnswerFaults], Maintenance | None] | None = None
 
     def table(self, endpoint: Endpoint) -> EndpointTable:
         """The endpoint's table; KeyError when the exchange has no such endpoint."""

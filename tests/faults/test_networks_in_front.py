@@ -99,14 +99,14 @@ async def test_an_exchange_that_refuses_its_clock_too_is_left_alone(
 
 
 # Pages that an exchange sends in place of everything: no exchange is known to ban by them.
-FOR_ALL = {
+FOR_ALL: dict[str, dict[str, object]] = {
     "a challenge with 200": {"kind": "challenge", "status": 200},
     "a challenge with 503": {"kind": "challenge", "status": 503},
     "access denied with 200": {"kind": "challenge", "status": 200, "variant": "denied"},
     "a web page": {"kind": "html_200"},
 }
 # These, where the exchange is not known to ban by 403.
-FORBIDDEN = {
+FORBIDDEN: dict[str, dict[str, object]] = {
     "a challenge": {"kind": "challenge"},
     "access denied": {"kind": "challenge", "variant": "denied"},
     "forbidden": {"kind": "status", "status": 403, "text": "Forbidden"},

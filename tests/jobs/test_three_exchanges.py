@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -230,6 +231,49 @@ async def test_trouble_of_one_exchange_stays_its_own(
         assert rows_of(document) == truth_of(runner, document)
 
 
+EVERYTHING: Final = [
+    "time", "klines", "history_klines", "open_interest", "funding", "funding_now", "instruments",
+    "tickers",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("away", [EVERYTHING, EVERYTHING[1:3]], ids=["all", "candles"])
+async def test_a_maintenance_is_told_with_its_end(
+    exchanges: Simulator, open_runner: OpenRunner, away: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
+    async with open_runner(exchanges, exchanges=ALL, **HISTORY) as runner:
+        await runner.complete("funding")
+        await refresh(runner, Timeframe.H4)
+        assert not [r for r in asked(exchanges, "okx") if r["endpoint"] == "system_status"]
+        exchanges.post("/sim/clock", {"advance_ms": 4 * 3_600_000})
+        ends_ms = NOW_MS + 5 * 3_600_000
+        ends = f"{datetime.fromtimestamp(ends_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        told = {"kind": "okx_maintenance", "endpoint": "system_status", "lasts_s": 3600}
+        for faults, reason in (
+            ([code(50001, endpoint=away)], "50001"),
+            ([told, code(50001, endpoint=away)],
+             f"maintenance until {ends} (Trading system upgrade): 50001"),
+        ):  # fmt: skip
+            runner.fault(*faults)
+            exchanges.post("/sim/stats/reset")
+            document = await refresh(runner, Timeframe.H4)
+            parts = ("klines", "listing")
+            reasons = {lack["reason"] for lack in document["missing"] if lack["part"] in parts}
+            assert reasons and all(reason in each for each in reasons)
+            assert all(("maintenance" in each) == (told in faults) for each in reasons)
+            assert {lack["exchange"] for lack in document["missing"]} == {"okx"}
+            asked_for = Counter(request["endpoint"] for request in asked(exchanges, "okx"))
+            assert asked_for["system_status"] == 1
+            assert exchanges.stats()["limits_broken"] == {}
+            exchanges.delete("/sim/faults")
+        document = await refresh(runner, Timeframe.H4)
+        await runner.complete("funding")
+        document = await refresh(runner, Timeframe.H4)
+        assert rows_of(document) == truth_of(runner, document)
+        assert document["missing"] == []
+
+
 async def test_a_busy_exchange_is_asked_again_at_the_same_pace(
     exchanges: Simulator, open_runner: OpenRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +296,8 @@ async def test_an_unknown_instrument_is_one_market(
 ) -> None:
     async with open_runner(exchanges, exchanges=ALL, **HISTORY) as runner:
         await runner.complete("funding")
-        runner.fault(code(51001, status=200, symbol="ETH-USDT-SWAP", endpoint="klines"))
+        eth = {"symbol": "ETH-USDT-SWAP", "endpoint": ["klines", "history_klines"]}
+        runner.fault(code(51001, status=200, **eth))
         document = await refresh(runner, Timeframe.H4)
         truth = truth_of(runner, document)
         gone = truth.pop("okx:ETHUSDT")

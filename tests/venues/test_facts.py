@@ -273,6 +273,7 @@ def test_limits() -> None:
         "funding_now": (10, 2, None, False),
         "funding": (10, 2, None, False),
         "tickers": (20, 2, None, False),
+        "status": (1, 5, None, False),
         # Of what is passed through alone.
         **{name: (20, 2, None, False) for name in ("ticker", "index_tickers", "price_limit")},
         **{name: (20, 2, None, False) for name in ("mark_candles", "index_candles")},

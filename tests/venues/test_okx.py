@@ -1,5 +1,6 @@
 """OKX: its documented requests, recorded answers, and what its refusals mean."""
 
+import json
 from collections import Counter
 from typing import Final
 
@@ -10,6 +11,7 @@ from data_collector.api_parser import (
     parse_funding,
     parse_instruments,
     parse_klines,
+    parse_maintenance,
     parse_open_interest,
     parse_tickers,
 )
@@ -21,7 +23,7 @@ from market.unread_entries import UnreadEntry
 from tests.venues.samples import Samples
 from venues import VENUES
 from venues.errors import BadPayload, BadRequest, RateLimited, SourceDown, SymbolGone
-from venues.reading import AnswerFaults, Ticker
+from venues.reading import AnswerFaults, Maintenance, Ticker
 from venues.venue import Endpoint
 
 OKX: Final = Exchange.OKX
@@ -312,3 +314,29 @@ def test_three_months_of_settlements_are_served() -> None:
     table = VENUES[OKX].table(Endpoint.OPEN_INTEREST)
     assert table.reach_ms(M5) == 5 * DAY_MS
     assert table.reach_ms(DAY_MS) == 1440 * DAY_MS
+
+
+def test_the_maintenance_that_ends_last_of_those_that_market_data_may_be_away_for() -> None:
+    def window(**fields: object) -> dict[str, object]:
+        usual = {"begin": "1672823400000", "end": "1672823520000", "href": "", "env": "1"}
+        kind = {"serviceType": "5", "state": "ongoing", "title": "Trading account system upgrade"}
+        return {**usual, **kind, "system": "unified", "maintType": "1", **fields}
+
+    def told(*windows: dict[str, object]) -> Maintenance | None:
+        body = json.dumps({"code": "0", "data": windows, "msg": ""}).encode()
+        return parse_maintenance(OKX, body)
+
+    usual = Maintenance("Trading account system upgrade", 1672823520000)
+    assert told() is None
+    assert told(window()) == usual
+    later = window(end="1672823999000", title="Perpetuals", serviceType="3")
+    assert told(window(), later, window()) == Maintenance("Perpetuals", 1672823999000)
+    for state in ("scheduled", "pre_open", "completed", "canceled"):
+        assert told(window(state=state)) is None
+    assert told(window(env="2"), window(serviceType="7")) is None
+    # What is not told, or nonsense.
+    assert told(window(end="", serviceType=None, env=None)) == usual._replace(end_ms=0)
+    assert told(window(end="9" * 20, title=["?"])) == Maintenance("", 0)
+    assert parse_maintenance(Exchange.BINANCE, b"{}") is None
+    with pytest.raises(BadPayload):
+        parse_maintenance(OKX, b"<html>")
