@@ -1,18 +1,17 @@
 """`providers` on the command line: its list, and probes of simulated providers."""
 
-import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from database import Database
+from main import main
+from tests.fixtures.forked import ended
 from tests.fixtures.simulator import Simulator, StartSimulator
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 RunProviders = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
@@ -26,25 +25,15 @@ def run(imitated: Simulator, redis_url: str, database_url: str, tmp_path: Path) 
     """Runs `main.py providers ...`: the exit code and what it printed."""
 
     async def run(*words: str, **variables: str) -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "main.py"), "providers", *words),
-            cwd=tmp_path,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "REDIS_URL": redis_url,
-                "DATABASE_URL": database_url,
-                "DATA_DIR": str(tmp_path / "data"),
-                "PROVIDERS_BASE_URL": imitated.base_url,
-                **variables,
-            },
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(90):
-            printed, errors = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, printed.decode(), errors.decode()
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": database_url,
+            "DATA_DIR": str(tmp_path / "data"),
+            "PROVIDERS_BASE_URL": imitated.base_url,
+            **variables,
+        }
+        return await ended(main, ["providers", *words], environment, tmp_path)
 
     return run
 
@@ -137,15 +126,12 @@ async def test_a_wrong_file_ends_the_start_with_file_and_line(
 ) -> None:
     own = tmp_path / "own.toml"
     own.write_text('[[resources]]\nid = "price.spot/mine"\nlevel = "top"\n')
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "main.py"), *command),
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "DATA_DIR": str(tmp_path / "data"), "PROVIDERS": str(own)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        _, errors = await process.communicate()
-    assert process.returncode == 78
-    assert f"PROVIDERS: {own}:3: price.spot/mine: level: " in errors.decode()
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "DATA_DIR": str(tmp_path / "data"),
+        "PROVIDERS": str(own),
+    }
+    code, _, errors = await ended(main, command, environment, tmp_path)
+    assert code == 78
+    assert f"PROVIDERS: {own}:3: price.spot/mine: level: " in errors
     assert not (tmp_path / "data").exists()  # no store was started for it

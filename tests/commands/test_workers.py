@@ -1,8 +1,6 @@
 """`workers` on the command line: its lists, switches and log, and a worker run here and now."""
 
-import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -10,10 +8,11 @@ from typing import Final
 import pytest
 
 from database import Database
+from main import main
 from stores.cold.workers.log import NewLine
 from tests.fixtures.api import ServedApi
+from tests.fixtures.forked import ended
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 RunWorkers = Callable[..., Awaitable[tuple[int, str, str]]]
 PLUGIN: Final = """
 from perpcache.workers import Context, schedule
@@ -39,24 +38,14 @@ def workers(
     (tmp_path / "own_plugin.py").write_text(PLUGIN)
 
     async def run(*words: str) -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "main.py"), "workers", *words),
-            cwd=tmp_path,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "REDIS_URL": redis_url,
-                "DATABASE_URL": database_url,
-                "DATA_DIR": str(tmp_path / "data"),
-                "WORKERS": "own_plugin",
-            },
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(90):
-            printed, errors = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, printed.decode(), errors.decode()
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": database_url,
+            "DATA_DIR": str(tmp_path / "data"),
+            "WORKERS": "own_plugin",
+        }
+        return await ended(main, ["workers", *words], environment, tmp_path)
 
     return run
 
