@@ -29,7 +29,8 @@ def interest(time_ms: int, text: str) -> ToldRow:
 
 
 async def times_of(kept: KeptRows, endpoint: Endpoint = INTEREST) -> list[int]:
-    rows = await kept.read(BINANCE, endpoint, "BTCUSDT", 0, FIRST_MS + 40 * DAY_MS)
+    first_ms, last_ms = FIRST_MS - 40 * DAY_MS, FIRST_MS + 40 * DAY_MS
+    rows = await kept.read(BINANCE, endpoint, "BTCUSDT", first_ms, last_ms)
     return [row.time_ms for row in rows]
 
 
