@@ -11,12 +11,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.fixtures.jobs import asked, by_key
+from market.markets import Exchange
+from tests.fixtures.exchange_answers import our_key
+from tests.fixtures.jobs import ALL, asked, by_key
 from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import StartSimulator
 
 M5_MS = 300_000
-EACH = 4
+EACH = 3
 
 
 def now_ms() -> int:
@@ -38,9 +40,9 @@ async def test_a_clock_that_is_five_minutes_off(
 ) -> None:
     # Only its own time tells when a ban ends.
     exchanges = start_simulator(
-        binance=EACH, bybit=EACH, now=now_ms() + ahead_ms, no_retry_after=True
+        **dict.fromkeys(Exchange, EACH), now=now_ms() + ahead_ms, no_retry_after=True
     )
-    service = await start_service(**service_settings(exchanges))
+    service = await start_service(**service_settings(exchanges, EXCHANGES=ALL))
     await service.funding_ready()
     before_ms = exchanges.get("/sim/clock")["now_ms"]
     last = await service.collect("5m")
@@ -52,7 +54,8 @@ async def test_a_clock_that_is_five_minutes_off(
     assert before_ms <= as_of_ms == last["as_of"] <= after_ms
     closed_ms = as_of_ms // M5_MS * M5_MS - M5_MS
     assert document["last_closed_open_time"] == closed_ms
-    truth = exchanges.truth("5m", candles=50, as_of=as_of_ms, funding_history=20)
+    told = exchanges.truth("5m", candles=50, as_of=as_of_ms, funding_history=20)
+    truth = {our_key(key): rows for key, rows in told.items()}
     for key, market in by_key(document).items():
         assert (market["checked_at"], market["stale_since"]) == (as_of_ms, None)
         assert market["rows"][:-1] == truth[key][:-1]
@@ -87,8 +90,8 @@ async def test_a_clock_that_is_five_minutes_off(
 async def test_a_worker_follows_the_exchanges_over_a_midnight_of_any_year(
     start_service: StartService, start_simulator: StartSimulator, service_settings: ServiceSettings
 ) -> None:
-    exchanges = start_simulator(binance=EACH, bybit=EACH, now="2031-05-06T23:58:30Z")
-    service = await start_service(**service_settings(exchanges))
+    exchanges = start_simulator(**dict.fromkeys(Exchange, EACH), now="2031-05-06T23:58:30Z")
+    service = await start_service(**service_settings(exchanges, EXCHANGES=ALL))
     await service.funding_ready()
     # 2031-05-06 by `date -u -d 2031-05-06 +%s`.
     day_ms, yesterday_ms = 86_400_000, 1_935_792_000_000
@@ -98,7 +101,8 @@ async def test_a_worker_follows_the_exchanges_over_a_midnight_of_any_year(
     await service.collect("1d")
     document = await service.get("/cache/1d")
     assert document["last_closed_open_time"] == yesterday_ms
-    truth = exchanges.truth("1d", candles=50, as_of=document["as_of"], funding_history=20)
+    told = exchanges.truth("1d", candles=50, as_of=document["as_of"], funding_history=20)
+    truth = {our_key(key): rows for key, rows in told.items()}
     for key, market in by_key(document).items():
         assert market["rows"][-2][:7] == truth[key][-2][:7]
     assert service.said("exchange_clocks_differ")

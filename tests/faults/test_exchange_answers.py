@@ -1,16 +1,20 @@
-"""One exchange answers badly, or not at all: the other's data are fresh, its own are kept."""
+"""One exchange answers badly, or not at all: the others' data are fresh, its own are kept."""
 
 from typing import Any
 
 import pytest
 
+from market.markets import Exchange
 from tests.fixtures.clock import ShiftedClock
-from tests.fixtures.jobs import JobRunner, OpenRunner, asked, by_key, lacks
+from tests.fixtures.exchange_answers import our_key
+from tests.fixtures.jobs import ALL, JobRunner, OpenRunner, asked, by_key, lacks
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 EACH = 4
-EXCHANGES = ("binance", "bybit")
+EXCHANGES = tuple(map(str, Exchange))
+MARKETS = EACH * len(EXCHANGES)
+CANDLES = ("klines", "history_klines")
 
 # Each kind of bad answer, and a word of the reason that readers of a document are given.
 BAD_ANSWERS: dict[str, tuple[dict[str, object], str]] = {
@@ -38,7 +42,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
+    return start_simulator(**dict.fromkeys(Exchange, EACH), now=NOW_MS, frozen=True)
 
 
 async def _begun(runner: JobRunner) -> Any:
@@ -46,13 +50,13 @@ async def _begun(runner: JobRunner) -> Any:
     await runner.complete("funding")
     await runner.complete("collect:1h")
     document = await runner.document("1h")
-    assert len(document["markets"]) == 2 * EACH
+    assert len(document["markets"]) == MARKETS
     return document
 
 
 def _assert_true(runner: JobRunner, document: Any, *fresh: str) -> None:
     """The markets of these exchanges are of now, and as the exchange knows them."""
-    truth = runner.exchanges.truth("1h", candles=50, as_of=document["as_of"], funding_history=20)
+    truth = runner.truth("1h", candles=50, as_of=document["as_of"], funding_history=20)
     for key, market in by_key(document).items():
         if key.startswith(fresh):
             assert (market["stale_since"], market["checked_at"]) == (None, document["as_of"])
@@ -62,18 +66,19 @@ def _assert_true(runner: JobRunner, document: Any, *fresh: str) -> None:
 async def test_an_exchange_that_answers_nothing_but_rubbish(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges, request_s=0.6) as runner:
+    async with open_runner(exchanges, exchanges=ALL, request_s=0.6) as runner:
         before = await _begun(runner)
         for number, (fault, reason) in enumerate(BAD_ANSWERS.values()):
-            bad, good = EXCHANGES[number % 2], EXCHANGES[1 - number % 2]
+            bad = EXCHANGES[number % len(EXCHANGES)]
+            good = [exchange for exchange in EXCHANGES if exchange != bad]
             runner.well_again()
             # A clock that answers leads to other requests than one that does not.
-            endpoint = {"endpoint": ["klines", "open_interest"]} if number % 4 < 2 else {}
+            endpoint = {"endpoint": [*CANDLES, "open_interest"]} if number % 4 < 2 else {}
             runner.fault({**fault, **endpoint, "exchange": bad})
             result = await runner.complete("collect:1h")
-            assert (result["markets"], result["carried_over"]) == (2 * EACH, EACH), fault
+            assert (result["markets"], result["carried_over"]) == (MARKETS, EACH), fault
             document = await runner.document("1h")
-            _assert_true(runner, document, good)
+            _assert_true(runner, document, *good)
             markets, reasons, known = by_key(document), lacks(document), by_key(before)
             assert set(markets) == set(known)
             for key in markets:
@@ -93,11 +98,11 @@ async def test_an_exchange_that_answers_nothing_but_rubbish(
 
 
 async def test_some_bad_answers_cost_nothing(open_runner: OpenRunner, exchanges: Simulator) -> None:
-    async with open_runner(exchanges, request_s=0.6) as runner:
+    async with open_runner(exchanges, exchanges=ALL, request_s=0.6) as runner:
         await _begun(runner)
         for number, (fault, _) in enumerate(BAD_ANSWERS.values()):
             runner.well_again()
-            bad = EXCHANGES[number % 2]
+            bad = EXCHANGES[number % len(EXCHANGES)]
             for endpoint in ("time", "klines", "open_interest"):
                 runner.fault({**fault, "exchange": bad, "endpoint": endpoint, "count": 2})
             result = await runner.complete("collect:1h")
@@ -113,11 +118,11 @@ async def test_some_bad_answers_cost_nothing(open_runner: OpenRunner, exchanges:
 async def test_bad_funding_answers_keep_what_was_known(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges, request_s=0.6) as runner:
+    async with open_runner(exchanges, exchanges=ALL, request_s=0.6) as runner:
         await _begun(runner)
         known = by_key(await runner.document("global_fr"))
         for number, (fault, reason) in enumerate(BAD_ANSWERS.values()):
-            bad = EXCHANGES[number % 2]
+            bad = EXCHANGES[number % len(EXCHANGES)]
             runner.well_again()
             # A settlement of every market lies between this run and the one before.
             exchanges.post("/sim/clock", {"advance_ms": 8 * 3_600_000})
@@ -136,20 +141,23 @@ async def test_bad_funding_answers_keep_what_was_known(
             document = await runner.document("global_fr")
             known = by_key(document)
             truth = exchanges.get("/sim/funding", as_of=document["as_of"], funding_history=20)
-            settled = {f"{m['exchange']}:{m['symbol']}": m["rows"] for m in truth["markets"]}
+            settled = {
+                our_key(f"{each['exchange']}:{each['symbol']}"): each["rows"]
+                for each in truth["markets"]
+            }
             assert {key: market["rows"] for key, market in known.items()} == settled
 
 
 async def test_nothing_at_all_fails_the_job_and_leaves_the_document(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_runner(exchanges, request_s=0.6) as runner:
+    async with open_runner(exchanges, exchanges=ALL, request_s=0.6) as runner:
         await _begun(runner)
         known = {name: await runner.context.cache.read(name) for name in ("1h", "global_fr")}
         for number, name in enumerate(("502", "html", "empty", "hang")):
             fault, reason = BAD_ANSWERS[name]
             runner.well_again()
-            endpoint = {"endpoint": ["klines", "open_interest", "funding"]} if number % 2 else {}
+            endpoint = {"endpoint": [*CANDLES, "open_interest", "funding"]} if number % 2 else {}
             runner.fault({**fault, **endpoint})
             record = await runner.run("collect:1h")
             assert record.state == "failed", fault
@@ -168,7 +176,7 @@ async def test_nobody_waits_for_the_clock_of_an_exchange_that_hangs(
 ) -> None:
     # While nothing agreed with Bybit's clock, Binance's would be waited for.
     clock = ShiftedClock(NOW_MS + 8 * 3_600_000)
-    async with open_runner(exchanges, request_s=1.0, clock=clock) as runner:
+    async with open_runner(exchanges, exchanges=ALL, request_s=1.0, clock=clock) as runner:
         await _begun(runner)
         runner.well_again()
         exchanges.post("/sim/clock", {"advance_ms": 8 * 3_600_000})

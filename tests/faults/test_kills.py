@@ -8,11 +8,14 @@ from typing import Any
 
 import redis
 
-from tests.fixtures.jobs import by_key
+from market.markets import Exchange
+from tests.fixtures.exchange_answers import our_key
+from tests.fixtures.jobs import ALL, by_key
 from tests.fixtures.service import ServiceSettings, StartService
 from tests.fixtures.simulator import NOW_MS, StartSimulator
 
-EACH = 8
+EACH = 5
+MARKETS = EACH * len(Exchange)
 
 
 def has_done(run: int, markets: int, job: Any) -> bool:
@@ -28,8 +31,12 @@ async def test_kills_at_random_moments(
     service_settings: ServiceSettings,
     redis_url: str,
 ) -> None:
-    exchanges = start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True, latency_ms=100)
-    settings = service_settings(exchanges, WORKER_LOCK_TTL_S="1.5", CONCURRENCY_LIMIT="2")
+    exchanges = start_simulator(
+        **dict.fromkeys(Exchange, EACH), now=NOW_MS, frozen=True, latency_ms=100
+    )
+    settings = service_settings(
+        exchanges, EXCHANGES=ALL, WORKER_LOCK_TTL_S="1.5", CONCURRENCY_LIMIT="2"
+    )
     service = await start_service("serve", **settings)
     await service.funding_ready()
     moments = random.Random(20261122)  # noqa: S311 - to be repeatable
@@ -37,16 +44,17 @@ async def test_kills_at_random_moments(
     for timeframe in ("1h", "4h", "2h"):
         asked = await service.post("/get-market-data", {"timeframe": timeframe})
         # Somewhere between its first market and its last.
-        done = moments.randrange(2 * EACH)
+        done = moments.randrange(MARKETS)
         await service.job(asked["id"], partial(has_done, asked["run"], done))
         os.kill(service.pid_of("worker"), signal.SIGKILL)
         last = await service.ended(asked, 30)
         assert last["run"] == asked["run"]
-        assert (last["result"]["markets"], last["result"]["carried_over"]) == (2 * EACH, 0)
+        assert (last["result"]["markets"], last["result"]["carried_over"]) == (MARKETS, 0)
         document = await service.get(f"/cache/{timeframe}")
         assert document["as_of"] == last["as_of"]
         assert document["missing"] == []
-        truth = exchanges.truth(timeframe, candles=50, funding_history=20)
+        told = exchanges.truth(timeframe, candles=50, funding_history=20)
+        truth = {our_key(key): rows for key, rows in told.items()}
         assert {key: market["rows"] for key, market in by_key(document).items()} == truth
         job = await service.get(f"/jobs/collect:{timeframe}")
         assert (job["state"], job["run"]) == ("complete", asked["run"])

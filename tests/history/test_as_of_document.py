@@ -12,9 +12,10 @@ import pytest
 
 from documents.text import DocumentFilter, DocumentText
 from history.as_of_document import AsOfDocuments
+from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS
 from tests.fixtures.api import ServedApi, StartApi
-from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner
+from tests.fixtures.jobs import ALL, JobRunner, NoAudits, OpenRunner
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.jobs.test_closes import MIDNIGHT_MS, Closes
 
@@ -25,7 +26,7 @@ _INTEREST: Final = 7
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=3, bybit=2, now=NOW_MS, frozen=True)
+    return start_simulator(**{**dict.fromkeys(Exchange, 2), "binance": 3}, now=NOW_MS, frozen=True)
 
 
 @dataclass
@@ -139,9 +140,8 @@ async def published(runner: JobRunner) -> Served:
 async def test_each_version_is_told_as_it_was_served(
     open_runner: OpenRunner, exchanges: Simulator, start_api: StartApi, redis_url: str
 ) -> None:
-    async with open_runner(
-        exchanges, history_candles=CANDLES, timeframes=",".join(NAMES), audits=NoAudits()
-    ) as runner:
+    settings = {"exchanges": ALL, "history_candles": CANDLES, "timeframes": ",".join(NAMES)}
+    async with open_runner(exchanges, **settings, audits=NoAudits()) as runner:
         served = await published(runner)
         for name, versions in served.versions.items():
             assert await served.as_of(name, min(versions) - 1) is None
@@ -171,7 +171,7 @@ async def parts_of_a_document(served: Served) -> None:
     text = DocumentText(served.versions["1h"][at])
     newest_ms = text.header["last_closed_open_time"]
     for where in (
-        DocumentFilter(exchanges=frozenset({"bybit"})),
+        DocumentFilter(exchanges=frozenset({"bybit", "okx"})),
         DocumentFilter(symbols=frozenset({"BTCUSDT"})),
         DocumentFilter(symbols=frozenset({"BTCUSDT"}), exchanges=frozenset({"binance"})),
         DocumentFilter(since_ms=newest_ms - 3 * HOUR_MS),
@@ -215,7 +215,7 @@ async def over_http(served: Served, api: ServedApi) -> None:
     assert differences(found, expected) == []
     status, headers, body = await get(f"4h?as_of={at}&symbol=btcusdt,nosuch&limit=1&closed=true")
     assert (status, headers["X-Unknown-Symbols"]) == (200, "NOSUCH")
-    assert [len(market["rows"]) for market in orjson.loads(body)["markets"]] == [1, 1]
+    assert [len(market["rows"]) for market in orjson.loads(body)["markets"]] == [1] * len(Exchange)
     status, _, body = await get(f"4h?as_of={at}&symbol=BTCUSD")
     assert (status, b"did you mean BTCUSDT" in body) == (404, True)
     status, _, body = await get(f"4h?as_of={min(versions) - 1}")

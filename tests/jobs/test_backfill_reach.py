@@ -72,12 +72,12 @@ async def test_all_that_is_served_is_brought_of_markets_since_they_are_listed(
             assert await pairs(runner, SeriesKey.open_interest(*of)) == known, market
         answer = exchanges.get("/sim/funding", funding_history=24 * (DAYS + 1))
         for each in answer["markets"]:
-            exchange, _, symbol = our_key(f"{each['exchange']}:{each['symbol']}").partition(":")
-            reach_ms = REACH[Exchange(exchange)][2]
+            name, _, symbol = our_key(f"{each['exchange']}:{each['symbol']}").partition(":")
+            reach_ms = REACH[Exchange(name)][2]
             settled = [tuple(row[:2]) for row in each["rows"]]
-            assert await pairs(runner, SeriesKey.funding(exchange, symbol)) == [
+            assert await pairs(runner, SeriesKey.funding(name, symbol)) == [
                 pair for pair in settled if pair[0] >= FROM_MS and served(pair[0], reach_ms)
-            ], (exchange, symbol)
+            ], (name, symbol)
         assert exchanges.stats()["limits_broken"] == {}
         assert exchanges.stats()["rejected"] == []
         # All of it is known now, and what is older is not asked for.
