@@ -7,9 +7,12 @@ from functools import partial
 import pytest
 
 from job_queue.queue import JobQueue
+from market.markets import Exchange
 from perpcache_client import Job, JobFailed, NotFound, Table, Timeout
 from tests.client.clients import MAKERS, opened
 from tests.fixtures.api import ServedApi
+from tests.fixtures.exchange_answers import our_key
+from tests.fixtures.jobs import ALL
 from tests.fixtures.service import ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
@@ -20,8 +23,9 @@ async def test_a_service_from_the_first_collection_on(
     start_service: StartService,
     service_settings: ServiceSettings,
 ) -> None:
-    exchanges = start_simulator(binance=2, bybit=2, providers=True)
-    settings = service_settings(exchanges, PROVIDERS="on", PROVIDERS_BASE_URL=exchanges.base_url)
+    exchanges = start_simulator(**dict.fromkeys(Exchange, 2), providers=True)
+    providers = {"PROVIDERS": "on", "PROVIDERS_BASE_URL": exchanges.base_url}
+    settings = service_settings(exchanges, EXCHANGES=ALL, **providers)
     service = await start_service(**settings)
     await service.funding_ready()
     for number, kind in enumerate(MAKERS):
@@ -38,15 +42,15 @@ async def test_a_service_from_the_first_collection_on(
             assert await client.call("job", "collect:1h") == job
             assert "collect:1h" in [each.id for each in await client.call("jobs")]
             table: Table = await client.call("table", "1h", closed=True)
-            truth = exchanges.truth("1h")
+            truth = {our_key(key): rows for key, rows in exchanges.truth("1h").items()}
             for exchange, symbol in {row[:2] for row in table.rows()}:
                 rows = [list(row[2:9]) for row in table.rows() if row[:2] == (exchange, symbol)]
                 true = {row[0]: row[:7] for row in truth[f"{exchange}:{symbol}"]}
                 assert rows == [true[row[0]] for row in rows]
                 assert len(rows) >= 40
             markets = await client.call("markets", timeframe="1h")
-            assert {market.exchange for market in markets} == {"binance", "bybit"}
-            assert len(markets) == 4
+            assert {market.exchange for market in markets} == set(Exchange)
+            assert len(markets) == 2 * len(Exchange)
             symbol = markets[0].symbol
             funding: Table = await client.call("funding", symbol=symbol)
             assert funding.columns[:2] == ["exchange", "symbol"]
@@ -58,7 +62,7 @@ async def test_a_service_from_the_first_collection_on(
                 await client.call("collect", "5m")
             overview = await client.call("overview")
             btc = await client.call("market", "btcusdt")
-            assert btc["open_interest"]["exchanges"] == ["binance", "bybit"]
+            assert btc["open_interest"]["exchanges"] == sorted(Exchange)
             assert btc["open_interest"]["coins"] > 0
             assert btc in [{**head_of(overview), **asset} for asset in overview["assets"]]
             assert (await client.call("overview", ["BTC"]))["assets"] == [
