@@ -37,10 +37,16 @@ OF_PROVIDERS: Final = (
 )
 RUN: Final = (
     *("-m", "schemathesis.cli", "run"),
-    *("--phases", "examples,coverage,fuzzing", "--checks", "all"),
-    *("--max-examples", "4", "--generation-deterministic", "--no-shrink"),
+    *("--checks", "all", "--max-examples", "4"),
+    *("--generation-deterministic", "--no-shrink"),
     *("--request-timeout", "60", "--warnings", "off", "--no-color"),
     *("--header", f"Authorization: Bearer {TOKEN}"),
+)
+# What is asked: values drawn for each operation; and each bound of each parameter, more than twice
+# as many requests.
+PHASES: Final = pytest.mark.parametrize(
+    "phases",
+    ["examples,fuzzing", pytest.param("examples,coverage,fuzzing", marks=pytest.mark.slow)],
 )
 # What no schema says: a cursor is of an answer, `to` is not before `from`, `revisions` decides the
 # columns, parameters that mean nothing beside others are refused, and a worker's kind, schedule and
@@ -123,7 +129,9 @@ async def busy_api(
     await worker
 
 
-async def checked(api: ServedApi, folder: Path, paths: list[str], *, only: bool) -> None:
+async def checked(
+    api: ServedApi, folder: Path, phases: str, paths: list[str], *, only: bool
+) -> None:
     """Asks the routes that match one of the patterns, or all others: no 500, no status, header or
     body that is not described, nothing let in that it forbids."""
     (folder / "schemathesis.toml").write_text(f"{VALUES}{VALUES_OF_PROVIDERS}")
@@ -131,7 +139,8 @@ async def checked(api: ServedApi, folder: Path, paths: list[str], *, only: bool)
     pattern = "|".join(paths)
     option = "--include-path-regex" if only else "--exclude-path-regex"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *RUN, option, pattern, f"http://127.0.0.1:{api.port}/openapi.json"),
+        *(sys.executable, *RUN, "--phases", phases, option, pattern),
+        f"http://127.0.0.1:{api.port}/openapi.json",
         cwd=folder,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -165,22 +174,25 @@ async def statuses(api: ServedApi) -> set[tuple[str, str]]:
     return set(found)
 
 
+@PHASES
 async def test_the_routes_of_workers_are_as_their_description_says(
-    controlled_api: ServedApi, tmp_path: Path
+    controlled_api: ServedApi, tmp_path: Path, phases: str
 ) -> None:
-    await checked(controlled_api, tmp_path, [OF_WORKERS], only=True)
+    await checked(controlled_api, tmp_path, phases, [OF_WORKERS], only=True)
     found = await statuses(controlled_api)
     worker, run = "/api/workers/{name}", "/api/runs/{run_id}"
     assert {(worker, "200"), (f"{worker}/run", "202"), (run, "200")} <= found
     assert {("/api/config/{worker}/{key}", "200"), ("/api/queues/{name}", "200")} <= found
 
 
+@PHASES
 async def test_the_routes_of_providers_are_as_their_description_says(
     redis_url: str,
     database_url: str,
     start_simulator: StartSimulator,
     start_api: StartApi,
     tmp_path: Path,
+    phases: str,
 ) -> None:
     imitated = start_simulator(providers=True, binance=5, bybit=5, no_limits=True)
     api = await start_api(
@@ -190,7 +202,7 @@ async def test_the_routes_of_providers_are_as_their_description_says(
         api_token=TOKEN,
         max_provider_calls_per_client=100_000,
     )
-    await checked(api, tmp_path, [OF_PROVIDERS], only=True)
+    await checked(api, tmp_path, phases, [OF_PROVIDERS], only=True)
     found = await statuses(api)
     assert {
         (f"/api/{name}", "200") for name in ("prices", "news", "sentiment", "providers")
@@ -198,8 +210,11 @@ async def test_the_routes_of_providers_are_as_their_description_says(
     assert {("/api/gas/{chain}", "200"), ("/api/rpc/{chain}", "200")} <= found
 
 
-async def test_the_api_is_as_its_description_says(busy_api: ServedApi, tmp_path: Path) -> None:
-    await checked(busy_api, tmp_path, [LEFT_OUT, OF_WORKERS, OF_PROVIDERS], only=False)
+@PHASES
+async def test_the_api_is_as_its_description_says(
+    busy_api: ServedApi, tmp_path: Path, phases: str
+) -> None:
+    await checked(busy_api, tmp_path, phases, [LEFT_OUT, OF_WORKERS, OF_PROVIDERS], only=False)
     # It got through to what answers with 200, and was not turned away everywhere.
     found = await statuses(busy_api)
     assert {("/coins", "200"), ("/cache/{name}", "200"), ("/jobs/{job_id}", "200")} <= found
