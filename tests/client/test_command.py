@@ -19,6 +19,7 @@ from tests.client.rows import AS_OF_MS, COLUMNS, ROWS, document
 from tests.client.scripted import answer, scripted
 from tests.client.test_service import is_queued
 from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.overviews import NOW, document_of, told
 from tests.fixtures.signals import until
 
 SOURCE = Path(__file__).resolve().parents[2] / "client" / "src"
@@ -172,3 +173,44 @@ async def test_the_address_is_that_of_url_first() -> None:
         words = ("--url", service.url, "get", "4h")
         code, _, err = await run("http://127.0.0.1:9", *words)
     assert (code, err) == (3, "perpcache-client: 404: nothing collected yet\n")
+
+
+async def test_asset_prints_all_together_and_each_market(native_api: ServedApi) -> None:
+    markets = [
+        told("binance", "1000PEPE", price=2.0, interest=100.0),
+        told("bybit", "PEPE", price=0.00202, interest=50.0, checked_ms=None),
+        told("third", "PEPE", price=9.0, interest=1.0),
+    ]
+    await native_api.publish("overview", document_of(markets, 5), 5)
+    url = f"http://127.0.0.1:{native_api.port}"
+    code, out, err = await run(url, "asset", "pepe")
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert {(row["asset"], row["at"], row["quote"]) for row in rows} == {("PEPE", str(NOW), "USDT")}
+    assert [(row["exchange"], row["symbol"], row["summed"]) for row in rows] == [
+        ("all", "", "true"),
+        ("binance", "1000PEPEUSDT", "true"),
+        ("bybit", "PEPEUSDT", "true"),
+        ("third", "PEPEUSDT", "false"),
+    ]
+    sums, of_binance, of_bybit, _ = rows
+    assert float(sums["open_interest_coins"]) == 100_050.0
+    assert (of_binance["price"], of_bybit["price"]) == ("0.002", "0.00202")
+    assert float(of_binance["rate"]) == float(of_binance["rate_8h"]) == 0.0001
+    assert (of_bybit["rate"], of_bybit["interval_hours"]) == ("", "")  # not known
+    assert of_binance["change_24h"] == "0.0"
+
+    code, out, _ = await run(url, "asset", "1000PEPEUSDT", "--format", "table")
+    names, first, *_, last = out.splitlines()
+    assert (code, names.split()[:3], first.split()[0]) == (
+        0,
+        ["exchange", "symbol", "summed"],
+        "all",
+    )
+    assert last.startswith("left out: third PEPEUSDT: its price for one coin, 9, differs")
+    code, out, _ = await run(url, "asset", "PEPE", "--format", "json")
+    assert (code, json.loads(out)["version"]) == (0, 5)
+    code, _, err = await run(url, "asset", "PEPPE")
+    assert (code, "did you mean PEPE?" in err) == (3, True)
+    code, _, err = await run(url, "asset", "PEPE", "--as-of", "yesterday")
+    assert (code, "must be UTC milliseconds or ISO 8601" in err) == (2, True)

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Route
 
 from market.assets.names import asset_of
-from tests.dashboard.conftest import EXCHANGES, OpenPage
+from tests.dashboard.conftest import CRON_SECRET, EXCHANGES, OpenPage
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.browser import PHONE, Opened
 from tests.fixtures.service import Service
@@ -225,7 +225,14 @@ async def test_what_is_published_is_read_again(demo_page: OpenPage, demo_service
         return told | {"version": told["version"] + 1}
 
     await altered(page, "**/market/BTC", dearer)
+    # With funding that was asked for anew there is another overview, also within one candle.
+    asked = await demo_service.post(
+        "/api/v1/internal/update-fr", None, Authorization=f"Bearer {CRON_SECRET}"
+    )
+    await demo_service.ended(asked)
+    before = (await page.fetched("cache/overview"))["version"]
     await demo_service.collect("5m")
+    assert (await page.fetched("cache/overview"))["version"] > before
     await page.sees("98,765.5", TILES)
     await page.sees(f"{MINUS}21.90% a year, shorts pay", TILES)
     await page.page.wait_for_function(

@@ -92,10 +92,7 @@ async def test_it_is_told_as_it_was(start_api: StartApi, redis_url: str, databas
     api = await start_api(redis_url=redis_url, dsn=database_url)
     for line in AS_IT_WAS.text.replace(":8000", f":{api.port}").splitlines():
         done = await asyncio.to_thread(
-            subprocess.run,
-            *(["sh", "-c", line],),
-            capture_output=True,
-            check=True,
+            subprocess.run, ["sh", "-c", line], capture_output=True, check=True
         )
         found = json.loads(done.stdout)
         (btc,) = found.get("assets", [found])

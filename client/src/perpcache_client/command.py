@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from perpcache_client.asset_output import FORMATS as ASSET_FORMATS
+from perpcache_client.asset_output import write_asset
 from perpcache_client.errors import (
     InvalidRequest,
     JobFailed,
@@ -86,6 +88,10 @@ def _watch(client: Client, given: argparse.Namespace) -> None:
         sys.stdout.flush()
 
 
+def _asset(client: Client, given: argparse.Namespace) -> None:
+    write_asset(client.market(given.asset, as_of=given.as_of), given.format)
+
+
 def _collect(client: Client, given: argparse.Namespace) -> None:
     job = client.collect(given.timeframe, wait=given.wait, timeout=given.within)
     if given.wait:
@@ -138,6 +144,17 @@ def _parser() -> argparse.ArgumentParser:
     watch = commands.add_parser("watch", help="the same at each new version, until Ctrl-C")
     _add_document(watch)
     watch.set_defaults(run=_watch)
+    asset = commands.add_parser(
+        "asset", help="prints an asset over exchanges: all together, then each of its markets"
+    )
+    asset.add_argument("asset", help="its name, a base or a symbol: PEPE, 1000PEPE, pepeusdt")
+    asset.add_argument("--as-of", metavar="TIME", help="as it was known then: ISO 8601 or UTC ms")
+    asset.add_argument(
+        "--format",
+        choices=ASSET_FORMATS,
+        help="table on a terminal's screen and csv elsewhere, by default; json has all of it",
+    )
+    asset.set_defaults(run=_asset)
     collect = commands.add_parser(
         "collect", help="asks for a collection, and waits until it is done"
     )
