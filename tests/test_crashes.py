@@ -10,6 +10,8 @@ import psutil
 import pytest
 import redis
 
+from market.markets import Exchange
+from tests.fixtures.jobs import ALL
 from tests.fixtures.lateness import elapsed_elsewhere
 from tests.fixtures.service import ServiceSettings, StartService, asking
 from tests.fixtures.signals import DEADLINE_S
@@ -23,19 +25,19 @@ _STOP_S = 3.0
 @pytest.fixture
 def slow_exchanges(start_simulator: StartSimulator) -> Simulator:
     """A collection of these takes a few seconds."""
-    return start_simulator(binance=15, bybit=15, latency_ms=150)
+    return start_simulator(**dict.fromkeys(Exchange, 10), latency_ms=150)
 
 
 @pytest.fixture
 def settings(slow_exchanges: Simulator) -> dict[str, str]:
     """Of a service on its embedded stores."""
-    return {**asking(slow_exchanges), "CONCURRENCY_LIMIT": "2"}
+    return {**asking(slow_exchanges), "EXCHANGES": ALL, "CONCURRENCY_LIMIT": "2"}
 
 
 @pytest.fixture
 def on_stores(slow_exchanges: Simulator, service_settings: ServiceSettings) -> dict[str, str]:
     """Settings of one on the tests' own stores."""
-    return service_settings(slow_exchanges, CONCURRENCY_LIMIT="2")
+    return service_settings(slow_exchanges, EXCHANGES=ALL, CONCURRENCY_LIMIT="2")
 
 
 def store_pid(data_dir: Path, name: str) -> int:

@@ -8,6 +8,8 @@ import aiohttp
 import pytest
 import redis
 
+from market.markets import Exchange
+from tests.fixtures.jobs import ALL
 from tests.fixtures.lateness import elapsed_elsewhere
 from tests.fixtures.service import Service, StartService, asking
 from tests.fixtures.signals import turns, until, until_true
@@ -20,12 +22,13 @@ _POLL_S = 5.0  # UPSTASH_POLL_S as it is when nobody sets it
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(binance=6, bybit=6, latency_ms=40)
+    return start_simulator(**dict.fromkeys(Exchange, 4), latency_ms=40)
 
 
 @pytest.fixture
 def settings(exchanges: Simulator, upstash: UpstashEndpoint, database_url: str) -> dict[str, str]:
-    return {**asking(exchanges), "DATABASE_URL": database_url, **upstash.environment}
+    of_exchanges = {**asking(exchanges), "EXCHANGES": ALL}
+    return {**of_exchanges, "DATABASE_URL": database_url, **upstash.environment}
 
 
 def waited_ms(last: Any, job: Any) -> int:
@@ -75,7 +78,8 @@ async def test_it_collects_serves_and_waits(
     with redis.Redis.from_url(redis_url) as store:
         budgets = store.keys("budget:default:*")
     assert isinstance(budgets, list)
-    assert {b"budget:default:binance:weight", b"budget:default:bybit:requests"} <= set(budgets)
+    limits = {b"binance:weight", b"bybit:requests", b"okx:candles"}
+    assert {b"budget:default:" + each for each in limits} <= set(budgets)
     assert exchanges.stats()["limits_broken"] == {}
 
 
@@ -106,7 +110,7 @@ async def test_sigterm_hands_the_job_back_within_three_seconds(
     start_service: StartService,
     redis_url: str,
 ) -> None:
-    slow = start_simulator(binance=15, bybit=15, latency_ms=200)
+    slow = start_simulator(**dict.fromkeys(Exchange, 10), latency_ms=200)
     service = await start_service(**settings | asking(slow), CONCURRENCY_LIMIT="2")
     await service.funding_ready()
     await service.post("/get-market-data", {"timeframe": "1h"})

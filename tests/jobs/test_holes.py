@@ -9,8 +9,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from database import Database, HoleFilter, ListedHole, SeriesKey, SeriesRows
-from market.markets import Market
+from market.markets import Exchange, Market
 from market.timeframes import DAY_MS, Timeframe
+from tests.fixtures.exchange_answers import our_key
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
@@ -55,14 +56,19 @@ async def store(database: Database, key: SeriesKey, rows: list[Any]) -> None:
 
 
 def closed(exchanges: Simulator, market: Market, timeframe: Timeframe, now_ms: int) -> list[Any]:
-    rows = exchanges.truth(timeframe, candles=CANDLES, as_of=now_ms)[market.key]
+    told = exchanges.truth(timeframe, candles=CANDLES, as_of=now_ms, exchange=market.exchange)
+    rows = {our_key(key): each for key, each in told.items()}[market.key]
     return [row for row in rows if row[0] + timeframe.interval_ms <= now_ms]
 
 
+@pytest.mark.parametrize("exchange", Exchange)
 async def test_a_hole_is_filled_or_after_a_day_the_exchanges(
-    open_runner: OpenRunner, exchanges: Simulator
+    open_runner: OpenRunner, start_simulator: StartSimulator, exchange: Exchange
 ) -> None:
-    async with open_runner(exchanges) as runner:
+    exchanges = start_simulator(
+        **{**dict.fromkeys(Exchange, 0), exchange: 6}, now=NOW_MS, frozen=True
+    )
+    async with open_runner(exchanges, exchanges=exchange) as runner:
         at(runner, exchanges, NOW_MS)
         assert (await searched(runner))["looked_at"] == 0  # no market is known yet
         await runner.complete("discovery")
@@ -77,9 +83,11 @@ async def test_a_hole_is_filled_or_after_a_day_the_exchanges(
         assert lacking
         key = SeriesKey.candles(market.exchange, market.symbol, M5)
         rows = closed(exchanges, market, M5, NOW_MS)
-        await store(database, key, rows[:500] + rows[520:900] + rows[905:])
+        kept = rows[:500] + rows[520:900] + rows[905:]  # beside a gap, or apart from all
+        await store(database, key, kept)
         result = await searched(runner)
-        assert (result["looked_at"], result["asked"], result["filled"]) == (1, len(lacking) + 2, 25)
+        counts = result["looked_at"], result["asked"], result["filled"]
+        assert counts == (1, len(gaps(kept)), 25)
         assert await times_of(database, key) == [row[0] for row in rows]
         found = await all_holes(database)
         assert [(each.key, each.hole.from_ms, each.hole.to_ms) for each in found] == [
@@ -87,7 +95,7 @@ async def test_a_hole_is_filled_or_after_a_day_the_exchanges(
         ]
         assert {(each.hole.state, each.hole.asked_ms) for each in found} == {("asked", NOW_MS)}
         assert result["holes"] == {"asked": len(lacking)}
-        assert 'perpcache_history_holes{exchange="binance",state="asked"}' in told(runner)
+        assert f'perpcache_history_holes{{exchange="{exchange}",state="asked"}}' in told(runner)
         assert (await searched(runner))["asked"] == 0
 
         # A day later it is asked again, and so is what has closed since.
