@@ -64,7 +64,7 @@ def build_parser(argv: "Sequence[str] | None" = None) -> argparse.ArgumentParser
     parser = argparse.ArgumentParser(
         prog="python main.py",
         description="Perpcache: candles, open interest and funding of every perpetual contract on "
-        "Binance and Bybit, collected once and served to many clients.",
+        "Binance, Bybit and OKX, collected once and served to many clients.",
         epilog="Settings come from the environment or a .env file; docs/settings.md lists them.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
