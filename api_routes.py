@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 __all__ = ["Api", "create_app"]
 
 VERSION: Final = read_version()
-_SUMMARY: Final = "Every Binance and Bybit perpetual: candles, open interest and funding"
+_SUMMARY: Final = "Every Binance, Bybit and OKX perpetual: candles, open interest and funding"
 
 _FACADE: Final = (
     " What bots ask an exchange for is answered at `GET /{exchange}/…`, with its own paths and"
