@@ -26,7 +26,7 @@ _INTEREST: Final = 7
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(**{**dict.fromkeys(Exchange, 2), "binance": 3}, now=NOW_MS, frozen=True)
+    return start_simulator(**dict.fromkeys(Exchange, 2) | {"binance": 3}, now=NOW_MS, frozen=True)
 
 
 @dataclass

@@ -28,7 +28,7 @@ SOME = "5m,15m,4h,1d"
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    return start_simulator(**{**dict.fromkeys(Exchange, 1), "binance": 2}, now=NOW_MS, frozen=True)
+    return start_simulator(**dict.fromkeys(Exchange, 1) | {"binance": 2}, now=NOW_MS, frozen=True)
 
 
 @asynccontextmanager
