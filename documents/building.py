@@ -6,6 +6,7 @@ the shortest form that reads back as the same float64. NaN and infinity raise Va
 document is valid JSON.
 """
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
@@ -219,10 +220,10 @@ def _joined(
         comma=_size(_COMMA),
         end=_size(end),
         markets=indexed,
-        deflated=[len(text.deflated) for text in texts],
-        text=[text.size for text in texts],
-        first=[first_ms // interval_ms for first_ms in first_times],
-        rows=rows,
+        deflated=array("I", [len(text.deflated) for text in texts]),
+        text=array("I", [text.size for text in texts]),
+        first=array("I", [first_ms // interval_ms for first_ms in first_times]),
+        rows=array("I", rows),
     )
     joined = join_parts(parts)
     return ChunkedDocument(joined.pieces, joined.text_bytes, index, counts)

@@ -168,7 +168,7 @@ def test_the_index_tells_where_each_part_lies() -> None:
     assert parts[2].startswith(b"[%d," % (index.first[1] * H4_MS))
     assert parts[2].count(b"[") == index.rows[1] == 64
     assert sum(index.rows) == 3 * 300
-    assert index.memory_bytes == 16 * 18 + 250 * 3
+    assert index.memory_bytes == 24 * 18 + 250 * 3
 
 
 def test_an_index_of_another_document_is_none() -> None:
