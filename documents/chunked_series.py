@@ -76,7 +76,7 @@ class ChunkedSeries(PreviousSeries):
             rows = decode_rows(text.rows, self._width)
             series = series_of(text.head, rows, self._lacks.get(key, Lacks()))
             interval_ms = self._text.index.interval_ms
-            found = _Decoded(series, stored_market(rows, interval_ms, text.parts, text.counts))
+            found = _Decoded(series, stored_market(rows, interval_ms, text.chunks))
             self._recent[key] = found
             if len(self._recent) > _RECENT_SERIES:
                 del self._recent[next(iter(self._recent))]

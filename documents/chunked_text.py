@@ -1,5 +1,6 @@
 """ChunkedText: filters a document from its zlib stream, of which it inflates only what it needs."""
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -8,11 +9,14 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from documents.chunk_index import ChunkIndex, IndexedMarket, Size
-from documents.deflated import HEADER_BYTES, DeflatedPart, adler32, inflate_parts
+from documents.deflated import HEADER_BYTES, inflate_parts
 from documents.text import DocumentError, DocumentFilter, DocumentText, FilteredSize
 
 _ROWS: Final = b',"rows":['
 _MARKET_END: Final = b"]}"
+_MARKETS: Final = b',"markets":['
+_MISSING: Final = b'],"missing":'
+_DAMAGED: Final = "the chunks of the document are damaged: {}"
 
 
 class ChunksDamaged(DocumentError):
@@ -27,21 +31,27 @@ class _Chunks(NamedTuple):
     end: int
 
 
+class ChunkText(NamedTuple):
+    """A chunk as it is stored, and its text and number of rows as the index tells them."""
+
+    deflated: bytes
+    text: memoryview
+    rows: int
+
+
 class MarketText(NamedTuple):
-    """A market of a document: its fields without the rows, these as a JSON array, and its chunks
-    with the number of rows in each."""
+    """A market of a document: its fields without the rows, these as JSON, and its chunks."""
 
     head: dict[str, Any]
     rows: memoryview
-    parts: Sequence[DeflatedPart]
-    counts: Sequence[int]
+    chunks: Sequence[ChunkText]
 
 
 class ChunkedText:
     """A document's zlib stream with the index of its chunks; threads may share it.
 
-    `inflated_bytes` counts the text that was made for all slices so far. `filtered`,
-    `filtered_size`, and what is read of one market raise ChunksDamaged.
+    `inflated_bytes` counts the text that was made for all slices so far. Whatever reads the text
+    raises ChunksDamaged.
     """
 
     def __init__(self, stream: bytes, index: ChunkIndex) -> None:
@@ -49,7 +59,7 @@ class ChunkedText:
         self.inflated_bytes = 0
         self._stream = memoryview(stream)
         # The bytes of chunks before each one, and behind the last.
-        self._before = list(accumulate(index.deflated, initial=0))
+        self._before = array("Q", accumulate(index.deflated, initial=0))
 
     @property
     def markets(self) -> Sequence[IndexedMarket]:
@@ -58,41 +68,48 @@ class ChunkedText:
     @property
     def memory_bytes(self) -> int:
         """About what it takes in memory."""
-        return len(self._stream) + self.index.memory_bytes + 8 * len(self._before)
+        return len(self._stream) + self.index.memory_bytes
 
     def header(self) -> dict[str, Any]:
         """The document's fields before its markets."""
-        text = self._header()
-        found: dict[str, Any] = orjson.loads(text[: text.rindex(b',"markets":[')] + b"}")
-        return found
+        try:
+            return self._fields()
+        except ValueError as error:
+            raise ChunksDamaged(_DAMAGED.format(error)) from error
 
     def missing(self) -> list[Any]:
         """The entries of the document's `missing`."""
-        found: list[Any] = orjson.loads(self._end()[len(b'],"missing":') : -1])
+        try:
+            text = self._end()
+            found = orjson.loads(text[len(_MISSING) : -1])
+            if not (text.startswith(_MISSING) and isinstance(found, list)):
+                raise DocumentError("they end elsewhere")
+        except ValueError as error:
+            raise ChunksDamaged(_DAMAGED.format(error)) from error
         return found
 
     def head(self, place: int) -> dict[str, Any]:
         """The fields of a market before its rows; `place`: its number in the index."""
         return self._head(place, 1)[0]
 
-    def market(self, place: int) -> "MarketText":
+    def market(self, place: int) -> MarketText:
         """The whole market; `place`: its number in the index."""
         index, (exchange, symbol, first, end) = self.index, self.markets[place]
         head, text, rows_start = self._head(place, end - first)
         if not text.endswith(_MARKET_END):
             raise ChunksDamaged(f"{exchange}:{symbol}: the chunks of the document end elsewhere")
         start = HEADER_BYTES + index.header.deflated + place * index.comma.deflated
+        view = memoryview(text)
         ends = accumulate(index.text[first:end], initial=0)
-        parts = [
-            DeflatedPart(
+        chunks = [
+            ChunkText(
                 bytes(self._stream[start + self._before[chunk] : start + self._before[chunk + 1]]),
-                upto - since,
-                adler32(text[since:upto]),
+                view[since:upto],
+                index.rows[chunk],
             )
             for chunk, (since, upto) in enumerate(pairwise(ends), first)
         ]
-        rows = memoryview(text)[rows_start - 1 : 1 - len(_MARKET_END)]
-        return MarketText(head, rows, parts, index.rows[first:end])
+        return MarketText(head, view[rows_start - 1 : 1 - len(_MARKET_END)], chunks)
 
     def _head(self, place: int, chunks: int) -> tuple[dict[str, Any], bytes, int]:
         """The fields of a market, the text of its first chunks, and where its rows begin in it."""
@@ -104,8 +121,7 @@ class ChunkedText:
             if (head["exchange"], head["symbol"]) != (exchange, symbol):
                 raise DocumentError("they are of another market")
         except (ValueError, KeyError, TypeError) as error:
-            told = f"{exchange}:{symbol}: the chunks of the document are damaged: {error}"
-            raise ChunksDamaged(told) from error
+            raise ChunksDamaged(f"{exchange}:{symbol}: {_DAMAGED.format(error)}") from error
         return head, text, rows_start
 
     def filtered(self, where: DocumentFilter) -> "list[bytes | memoryview]":
@@ -118,7 +134,7 @@ class ChunkedText:
                 raise DocumentError("its chunks are of other markets")
             return text.filtered(where)
         except (ValueError, KeyError, TypeError) as error:
-            raise ChunksDamaged(f"the chunks of the document are damaged: {error}") from error
+            raise ChunksDamaged(_DAMAGED.format(error)) from error
 
     def filtered_size(self, where: DocumentFilter) -> FilteredSize:
         """At least the memory of what `filtered` returns; it is made of the chunks' whole text."""
@@ -130,7 +146,7 @@ class ChunkedText:
                 if self._lacks_head(place, first, end):
                     size += index.text[self.markets[place].first]
         except (ValueError, KeyError, TypeError) as error:
-            raise ChunksDamaged(f"the chunks of the document are damaged: {error}") from error
+            raise ChunksDamaged(_DAMAGED.format(error)) from error
         return FilteredSize(size, False)
 
     def _chosen(self, where: DocumentFilter) -> Iterator[_Chunks]:
@@ -228,8 +244,13 @@ class ChunkedText:
         return self._text(start + commas * index.comma.deflated, index.end)
 
     def _last_closed_ms(self) -> int:
-        last_ms: int = self.header()["last_closed_open_time"]
+        last_ms: int = self._fields()["last_closed_open_time"]
         return last_ms
+
+    def _fields(self) -> dict[str, Any]:
+        text = self._header()
+        found: dict[str, Any] = orjson.loads(text[: text.rindex(_MARKETS)] + b"}")
+        return found
 
     def _text(self, start: int, size: Size) -> bytes:
         self.inflated_bytes += size.text

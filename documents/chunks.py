@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import orjson
 
-from documents.deflated import DeflatedPart, deflate, deflate_each
+from documents.chunked_text import ChunkText
+from documents.deflated import DeflatedPart, deflate, deflate_each, stored_part
 from market.rows import Rows, Times
 
 CHUNK_ROWS: Final = 64
@@ -65,20 +66,24 @@ def encode_market(
     return chunks, KeptMarket(chunks[1:-1], _frozen(rows), bounds[1])
 
 
-def stored_market(
-    rows: Rows, interval_ms: int, parts: Sequence[DeflatedPart], counts: Sequence[int]
-) -> KeptMarket:
-    """What to keep of a market of a stored document: its rows, and its chunks with the number of
-    rows in each; no chunks if another release has cut them elsewhere."""
-    bounds = list(accumulate(counts, initial=0))
+def stored_market(rows: Rows, interval_ms: int, stored: Sequence[ChunkText]) -> KeptMarket:
+    """What to keep of a market of a stored document: its rows, which nobody can change then, and
+    its chunks; none of them if they are cut elsewhere, or not where the index tells."""
+    bounds = list(accumulate((chunk.rows for chunk in stored), initial=0))
     if not len(rows) or bounds != _bounds(rows.times, interval_ms):
         return KeptMarket()
-    spans = pairwise(bounds)
-    chunks = [
-        Chunk(part, int(rows.times[start]), end - start)
-        for part, (start, end) in zip(parts, spans, strict=True)
-    ]
-    return KeptMarket(chunks[1:-1], rows, bounds[1])
+    starts_ms = rows.times[bounds[1:-1]].tolist()
+    chunks = []
+    for chunk, first_ms in zip(stored[1:], starts_ms, strict=True):
+        begin = b"[%d," % first_ms
+        part = stored_part(chunk.deflated, chunk.text)
+        if part is None or chunk.text[: len(begin)] != begin:
+            return KeptMarket()
+        chunks.append(Chunk(part, first_ms, chunk.rows))
+    if stored_part(stored[0].deflated, stored[0].text) is None:
+        return KeptMarket()
+    rows.times.flags.writeable = rows.values.flags.writeable = False
+    return KeptMarket(chunks[:-1], rows, bounds[1])
 
 
 def _frozen(rows: Rows) -> Rows:

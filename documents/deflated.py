@@ -14,6 +14,7 @@ _LEVEL: Final = 1  # isal: on documents as small as levels 2 and 3, and faster
 _RAW: Final = -15  # a stream without header and checksum, with the full window
 _PART_BYTES: Final = 1 << 20
 _HEADER: Final = b"\x78\x01"
+_FLUSH: Final = b"\x00\x00\xff\xff"  # with which each part ends
 _END: Final = b"\x03\x00"  # an empty final block
 _ADLER_BASE: Final = 65521
 HEADER_BYTES: Final = len(_HEADER)
@@ -51,14 +52,18 @@ def deflate_each(texts: Iterable[bytes | memoryview]) -> list[DeflatedPart]:
         DeflatedPart(
             compressor.compress(text) + compressor.flush(isal_zlib.Z_FULL_FLUSH),
             len(text),
-            adler32(text),
+            _adler32(text),
         )
         for text in texts
     ]
 
 
-def adler32(text: bytes | memoryview) -> int:
-    """The checksum of a text, as in DeflatedPart."""
+def stored_part(deflated: bytes, text: memoryview) -> DeflatedPart | None:
+    """The part of a stream that holds this text; None if no part ends there."""
+    return DeflatedPart(deflated, len(text), _adler32(text)) if deflated.endswith(_FLUSH) else None
+
+
+def _adler32(text: bytes | memoryview) -> int:
     found: int = isal_zlib.adler32(text)
     return found
 

@@ -128,8 +128,11 @@ def meta_of(head: Mapping[str, Any]) -> Meta:
 
 def series_of(head: Mapping[str, Any], rows: Rows, lacks: Lacks) -> MarketSeries:
     """A market's series, from its fields. Raises DocumentError."""
+    market = _market(head)
+    if not head.keys() >= {"checked_at", "stale_since"}:
+        raise DocumentError(f"{market.key}: it has no checked_at or no stale_since")
     return MarketSeries(
-        _market(head),
+        market,
         rows,
         head["checked_at"],
         head["stale_since"],

@@ -1,5 +1,6 @@
 """The series of a document's chunks are those of its whole text, and its chunks are used again."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+import documents.building
 import documents.chunks
 from documents.building import DocumentBuilder
-from documents.chunk_index import ChunkedDocument
+from documents.chunk_index import ChunkedDocument, ChunkIndex, Size
 from documents.chunked_series import ChunkedSeries
 from documents.chunked_text import ChunkedText, ChunksDamaged
 from documents.kept import KeptDocuments, KeptSeries
@@ -95,6 +97,81 @@ def test_chunks_of_another_length_are_not_used_again(monkeypatch: pytest.MonkeyP
     assert built({A: found}, stored=stored).pieces == built({A: found}).pieces
 
 
+def shifted(index: ChunkIndex, column: str, by: int, behind: int = 1) -> ChunkIndex:
+    """The index with the boundary behind a chunk elsewhere."""
+    found = list(getattr(index, column))
+    found[behind] += by
+    found[behind + 1] -= by
+    changed: dict[str, Any] = {column: found}
+    return replace(index, **changed)
+
+
+@pytest.mark.parametrize("by", [1, -1, 7])
+@pytest.mark.parametrize("column", ["text", "deflated", "rows"])
+@pytest.mark.parametrize("behind", [1, 5])
+def test_chunks_that_are_not_where_the_index_tells_are_not_used_again(
+    column: str, by: int, behind: int
+) -> None:
+    found = rows(400)
+    document = built({A: Rows.of(found)})
+    assert len(document.index.rows) == 7
+    index = shifted(document.index, column, by, behind)
+    stored = ChunkedSeries(ChunkedText(b"".join(document.pieces), index))
+    for corrected in (found, [*found[:150], (*found[150][:4], 9.0, *found[150][5:]), *found[151:]]):
+        again, alone = (built({A: Rows.of(corrected)}, stored=each) for each in (stored, None))
+        assert again.pieces == alone.pieces
+        assert again.index == alone.index
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("part", ["header", "comma"])
+def test_an_index_with_another_header_or_end_is_told_at_once(part: str, place: int) -> None:
+    document = built({A: Rows.of(rows(5)), B: Rows.of(rows(5, seed=2.0))})
+    index = document.index
+    for by in (1, -1):
+        sizes: dict[str, Any] = {}
+        for name, more in ((part, by), ("end", -by)):
+            size: list[int] = [*getattr(index, name)]
+            size[place] += more
+            sizes[name] = Size(*size)
+        other = replace(index, **sizes)
+        assert other.size == index.size
+        with pytest.raises(ChunksDamaged):
+            ChunkedSeries(ChunkedText(b"".join(document.pieces), other))
+
+
+def test_nobody_can_change_rows_whose_chunks_are_used_again() -> None:
+    found = ChunkedSeries(text_of(built({A: Rows.of(rows(400))})))[A.key].rows
+    assert isinstance(found, Rows)
+    with pytest.raises(ValueError, match="read-only"):
+        found.values[100, 0] = 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        found.times[100] = 1
+
+
+@pytest.mark.parametrize("lacking", ["base", "checked_at", "stale_since"])
+def test_a_market_without_a_field_is_unreadable_and_encoded_whole(
+    lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, whole = {A: Rows.of(rows(200))}, documents.building._head
+    monkeypatch.setattr(
+        documents.building,
+        "_head",
+        lambda head: whole({name: value for name, value in head.items() if name != lacking}),
+    )
+    stored = ChunkedSeries(text_of(built(found)))
+    monkeypatch.undo()
+    with pytest.raises(DocumentError, match=lacking):
+        stored[A.key]
+    assert built(found, stored=stored).pieces == built(found).pieces
+
+
+def test_an_index_takes_no_more_memory_than_is_counted() -> None:
+    index = built({A: Rows.of(rows(4000)), B: Rows.of(rows(4000))}).index
+    columns = (index.deflated, index.text, index.first, index.rows)
+    assert sum(map(sys.getsizeof, columns)) <= index.memory_bytes
+
+
 def test_a_market_whose_chunks_are_damaged_is_unreadable_alone() -> None:
     found = {A: Rows.of(rows(200)), B: Rows.of(rows(200, seed=2.0))}
     document = built(found)
@@ -162,6 +239,7 @@ def test_documents_without_rows_take_a_quarter_of_the_limit_the_finest_first() -
             published(kept, {A: of(timeframe)}, timeframe)
         return [each for each in (FINEST, COARSE, COARSEST) if kept.is_published(each)]
 
+    assert size == document.index.size.deflated + document.index.memory_bytes
     assert held(0) == []
     assert held(3 * size) == []
     assert held(4 * size + size) == [FINEST]
