@@ -27,6 +27,7 @@ from market.markets import Exchange, FundingSeries, Market
 from market.rows import Rows, TimedValues
 from market.timeframes import DAY_MS, Timeframe
 
+_KNOWN: Final = frozenset(map(str, Exchange))
 _STEP_MS: Final = Timeframe.M5.interval_ms
 # Before the instant: candles of the change in 24 h begin 5 minutes earlier.
 _REACH_MS: Final = DAY_MS + _STEP_MS
@@ -72,7 +73,11 @@ class AsOfOverviews:
             if version.funding_updated_ms is not None:
                 funding = await self._publishes.version_at(GLOBAL_FR, version.funding_updated_ms)
             intervals = {} if funding is None else funding.intervals
-            markets = [Market(Exchange(e), s, base, quote) for e, s, base, quote in version.markets]
+            markets = [
+                Market(Exchange(exchange), symbol, base, quote)
+                for exchange, symbol, base, quote in version.markets
+                if exchange in _KNOWN  # others are of a later release, which shares the record
+            ]
             stale = {f"{each[0]}:{each[1]}": each[2] for each in version.stale}
             known = _Known(markets, stale, intervals)
             overview = await _Building(self._tables, version, known).finish(

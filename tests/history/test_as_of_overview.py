@@ -1,7 +1,7 @@
 """Overviews of the record, against those that were published then, of real runs on real stores."""
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -36,10 +36,12 @@ class Published:
         assert meta is not None
         self.versions[meta.updated_at_ms] = await self.runner.document("overview")
 
-    async def as_of(self, at: int, names: set[str] | None = None) -> Any:
+    async def as_of(self, at: int, names: set[str] | None = None, others: Any = ()) -> Any:
+        """`others`: markets that the document had besides."""
         database = self.runner.context.database
         version = await database.publish_log.version_at("5m", at)
         assert version is not None
+        version = replace(version, markets=[*version.markets, *others])
         overviews = AsOfOverviews(database.history_reads, database.publish_log)
         found = await overviews.build(version, names)
         assert found.document is not None
@@ -130,6 +132,8 @@ async def only_some_assets(published: Published) -> None:
             assert [each["asset"] for each in found["assets"]] == wanted
             assert found["assets"] == [whole[name] for name in wanted]
             assert found["at"] == (await published.as_of(at))["at"]
+        later = [("of_a_later_release", "BTCUSDT", "BTC", "USDT")]
+        assert (await published.as_of(at, others=later))["assets"] == [*whole.values()]
 
 
 async def over_http(published: Published, api: ServedApi) -> None:
