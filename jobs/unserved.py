@@ -69,7 +69,7 @@ class Unserved:
                 if each.first_ms < served_ms
             ]
             if since:
-                why = f"known from {max(since)} on: {exchange} serves none from before"
+                why = f"{exchange} serves none from before {max(since)}"
                 yield Missing(exchange, None, part, why)
 
     def _reach(self, exchange: Exchange, part: MissingPart) -> int | None:

@@ -83,7 +83,7 @@ def told_of(document: Mapping[str, Any]) -> dict[tuple[str, str | None, str], st
 
 def whole(part: str, since_ms: int) -> dict[tuple[str, str | None, str], str]:
     """What `missing` says of OKX once, whatever it has of markets."""
-    return {("okx", None, part): f"known from {since_ms} on: okx serves none from before"}
+    return {("okx", None, part): f"okx serves none from before {since_ms}"}
 
 
 @pytest.mark.parametrize("lacks", [0, 1, 2])

@@ -55,7 +55,7 @@ def told(*found: MarketSeries, timeframe: Timeframe = M5) -> list[Missing]:
 
 
 def entry(known_ms: int, part: str = "open_interest") -> Missing:
-    why = f"known from {known_ms} on: okx serves none from before"
+    why = f"okx serves none from before {known_ms}"
     return Missing(OKX, None, part, why)  # type: ignore[arg-type]
 
 
@@ -73,7 +73,7 @@ def test_rows_kept_from_before_lack_nothing() -> None:
     assert told(series("A", OLD_MS, OLD_MS)) == []
     # One that has been kept for as long as the service runs.
     assert told(series("A", OLD_MS, kept_ms)) == [entry(kept_ms)]
-    # It is known from the time on from which it is known of all.
+    # The time from which on it is known of all.
     of_both = told(series("A", OLD_MS, kept_ms), series("B", OLD_MS, SERVED_MS))
     assert of_both == [entry(SERVED_MS)]
 
@@ -153,7 +153,7 @@ def test_a_document_says_it_and_nobody_takes_it_for_a_failure() -> None:
         "exchange": "okx",
         "symbol": None,
         "part": "open_interest",
-        "reason": f"known from {SERVED_MS} on: okx serves none from before",
+        "reason": f"okx serves none from before {SERVED_MS}",
     }
     assert not is_failure(Missing(OKX, None, "open_interest", lack["reason"]))
     assert is_failure(Missing(OKX, None, "listing", "down"))
