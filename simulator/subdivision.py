@@ -77,15 +77,6 @@ def subdivide(
     return flat
 
 
-def _widening(lacking: Ints, most: Ints, distance: Ints) -> Ints:
-    """By how much ranges grow so that `lacking` of turnover has room, where growing by the whole
-    `distance` makes room for `most`; nothing where none lacks."""
-    part = lacking / np.maximum(most, 1)
-    # One more than enough: the quotient is rounded.
-    grown = np.minimum(np.ceil(part * distance).astype(np.int64) + 1, distance)
-    return np.where(lacking > 0, grown, 0)
-
-
 def _split_turnover(
     turnover: Ints, volume: Ints, part_high: Ints, part_low: Ints, high: Ints, low: Ints,
     active: Flags,
@@ -93,12 +84,9 @@ def _split_turnover(
     """Splits turnover so that each part's average price is within its candle's range."""
     least = (part_low * volume).sum(axis=1, keepdims=True)
     most = (part_high * volume).sum(axis=1, keepdims=True)
-    # If the block's average price is outside its candles' ranges, each is widened, by the same part
-    # of its distance from the block's.
-    total = volume.sum(axis=1, keepdims=True)
-    higher = _widening(turnover - most, high * total - most, high - part_high)
-    lower = _widening(least - turnover, least - low * total, part_low - low)
-    part_high, part_low = part_high + higher * active, part_low - lower * active
+    # If the block's average price is outside its candles' ranges, these are widened.
+    part_high = np.where(active & (turnover > most), high, part_high)
+    part_low = np.where(active & (turnover < least), low, part_low)
     floor, ceiling = part_low * volume, part_high * volume
     room = ceiling - floor
     missing = turnover - floor.sum(axis=1, keepdims=True)

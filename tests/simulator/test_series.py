@@ -119,24 +119,6 @@ def test_candles_make_sense() -> None:
         assert (np.diff(fine[TIME]) > 0).all()
 
 
-def test_short_candles_seldom_all_reach_as_far_as_the_longer_one() -> None:
-    """Of 2 hours' 24 candles one has the high, or some; hardly ever all have it."""
-    many, blocks = 0, 0
-    for market in _universe():
-        fine = market.closed(SLOT_MS, NOW_MS - 40 * DAY_MS, NOW_MS)
-        fine = fine[:, fine[VOLUME] > 0]
-        starts = fine[TIME] - fine[TIME] % (2 * HOUR_MS)
-        _, first, of, count = np.unique(
-            starts, return_index=True, return_inverse=True, return_counts=True
-        )
-        for column, farthest in ((HIGH, np.maximum), (LOW, np.minimum)):
-            there = np.bincount(of, fine[column] == farthest.reduceat(fine[column], first)[of])
-            many += int((there[count == 24] > 20).sum())
-            blocks += int((count == 24).sum())
-    assert blocks > 10_000
-    assert many / blocks < 0.02, many / blocks
-
-
 def test_a_series_depends_on_its_seed_alone() -> None:
     first, again, other = _universe(7), _universe(7), _universe(8)
     for one, two, three in zip(first, again, other, strict=True):
