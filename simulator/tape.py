@@ -6,6 +6,7 @@ changes, and after the last one, before the close, the state is the final candle
 """
 
 import itertools
+from math import gcd
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -46,12 +47,13 @@ class Tape:
     """The trades of the candle `values` (its columns) that is `length_ms` long.
 
     `events`: how many taker's orders it has. An event's number counts from 1; event 0 is the open.
-    The average price of any run of events lies in the range of prices that it has seen.
+    The average price of any run of events lies in the range of prices that it has seen. Turnovers
+    of its parts have no more places than the candle's and a tick of one step.
     """
 
     __slots__ = (
-        "_bought", "_first", "_phase", "_second", "_steps", "_table", "_tick", "_turns", "events",
-        "length_ms", "start_ms", "step", "values",
+        "_bought", "_first", "_grain", "_phase", "_second", "_steps", "_table", "_tick", "_turns",
+        "events", "length_ms", "start_ms", "step", "values",
     )  # fmt: skip
 
     def __init__(self, values: list[int], length_ms: int, tick: int, step: int) -> None:
@@ -66,6 +68,8 @@ class Tape:
         self.events = m = min(counted, -(-self._steps // 3))
         first, high, low, last = values[OPEN], values[HIGH], values[LOW], values[CLOSE]
         self._turns = (first, high, low, last) if last < first else (first, low, high, last)
+        # Turnovers are multiples of it.
+        self._grain = gcd(values[TURNOVER], step * gcd(tick, *self._turns))
         self._first, self._second = m // 3, 2 * m // 3  # the events at the two extremes
         # The thousandths of the distance between two trades that the last one is before the close.
         self._phase = 200 + (self._steps * 31 + values[TURNOVER] * 17 + last) % 600
@@ -125,10 +129,10 @@ class Tape:
         volumes, turnovers = self._cumulated()
         volume, turnover = volumes[event], turnovers[event]
         bought = values[TAKER_VOLUME] // self.step * volume // values[VOLUME] * self.step
+        bought_turnover = values[TAKER_TURNOVER] * turnover // max(values[TURNOVER], 1)
         return [
             values[TIME], values[OPEN], high, low, self.price(event), volume, turnover,
-            values[TRADES] * event // m, bought,
-            values[TAKER_TURNOVER] * turnover // max(values[TURNOVER], 1),
+            values[TRADES] * event // m, bought, bought_turnover - bought_turnover % self._grain,
         ]  # fmt: skip
 
     def part(self, open_ms: int, before: int, event: int) -> list[int]:
@@ -170,7 +174,9 @@ class Tape:
             volumes = self._volumes(prices[1:]) * self.step
             turnovers = prices[1:] * volumes
             missing = self.values[TURNOVER] - int(turnovers.sum())
-            turnovers += _spread(missing, (prices[:-1] - prices[1:]) * volumes, volumes)
+            grain = self._grain
+            room = (prices[:-1] - prices[1:]) * volumes // grain
+            turnovers += _spread(missing // grain, room, volumes) * grain
             self._table = [0, *np.cumsum(volumes).tolist()], [0, *np.cumsum(turnovers).tolist()]
         return self._table
 

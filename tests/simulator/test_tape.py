@@ -14,6 +14,7 @@ from simulator.candles import (
     MINUTE_MS,
     OPEN,
     SLOT_MS,
+    TAKER_TURNOVER,
     TAKER_VOLUME,
     TRADES,
     TURNOVER,
@@ -45,6 +46,10 @@ def test_minutes_are_the_five_minutes_in_parts(markets: list[Market]) -> None:
         assert (ones[VOLUME:] >= 0).all()
         assert (ones[VOLUME] % market.step == 0).all()
         assert (ones[OPEN:VOLUME] % market.tick == 0).all()
+        # A trade's turnover is its price times its volume: parts have no more places than the sum.
+        assert (ones[[TURNOVER, TAKER_TURNOVER]] % (market.tick * market.step) == 0).all()
+        forming = market.forming(4 * HOUR_MS, END_MS - HOUR_MS + 150_000)
+        assert (forming[TURNOVER] % (market.tick * market.step) == 0).all()
         assert (ones[TAKER_VOLUME] <= ones[VOLUME]).all()
         assert ((ones[VOLUME] == 0) == (ones[TRADES] == 0)).all()
         assert (ones[LOW] * ones[VOLUME] <= ones[TURNOVER]).all()
@@ -123,6 +128,8 @@ def test_odd_candles_have_tapes_too(numbers: tuple[int, int, int]) -> None:
     assert states[-1].tolist() == values
     assert (np.diff(states[:, VOLUME]) > 0).all()
     assert (np.diff(states[:, TURNOVER]) >= 0).all()
+    of_price = int(np.gcd.reduce([tick * step, turnover]))
+    assert (states[:, TURNOVER] % of_price == 0).all()
     assert (states[:, LOW] * states[:, VOLUME] <= states[:, TURNOVER]).all()
     assert (states[:, TURNOVER] <= states[:, HIGH] * states[:, VOLUME]).all()
     assert (np.diff(states[:, HIGH]) >= 0).all()
