@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import ulp
+from math import ceil, log10, ulp
 from typing import Any, Final
 
 import orjson
 
-# A decimal of more digits than a float64 tells apart mostly shows 16 or 17 of them, and one of ten
-# of them has so many by chance: a text of n digits is evidence of 16 - n that it is whole.
-_MOST_DIGITS: Final = 16
-_EVIDENCE: Final = 10
+# Powers of ten: how much likelier all texts of a column are where the exchange tells as many places
+# as they show than where it tells so many more that its numbers could not be told apart.
+_EVIDENCE: Final = 10.0
 _MARKETS: Final = b',"markets":['
 _ROWS: Final = b',"rows":['
 NULL: Final = "null"
@@ -48,20 +47,30 @@ class MarketRows:
         largest = max(map(abs, map(float, asked)))
         if not largest:
             return True
-        places = _places(set(texts))
-        return places is not None and ulp(largest) * 10.0**places < 1
+        known = set(texts) - {NULL, "0"}
+        points = ((text, text.find(".")) for text in known)
+        places = max((len(text) - at - 1 for text, at in points if at >= 0), default=0)
+        return ulp(largest) * 10.0**places < 1 and _shows_places(known, places, largest)
 
 
-def _places(texts: set[str]) -> int | None:
-    """How many decimals the exchange tells; None where its values do not show it."""
-    known = texts - {NULL, "0"}
-    evidence = 0
-    for text in known:
-        evidence += max(0, _MOST_DIGITS - len(text.replace(".", "").lstrip("-0")))
+def _shows_places(texts: set[str], places: int, largest: float) -> bool:
+    """Whether texts of at most `places` decimals show that the exchange tells no more of them, or
+    not so many that another number would have the float64 of `largest`.
+
+    Of decimals of so many places, one shows at most `places` if its last digits happen to be zeros,
+    or if a decimal so short happens to have its float64: what the likelier of the two lacks to a
+    certainty is the evidence. It is the same for texts that are shorter still: they are as much
+    rarer where the exchange tells `places`. So ever so many texts of all the digits that a float64
+    has are none, however short some are by chance.
+    """
+    too_many = ceil(-log10(ulp(largest)))
+    zeros = 10.0 ** (places - too_many)
+    evidence = 0.0
+    for text in texts:
+        evidence -= log10(min(1.0, max(zeros, ulp(float(text)) * 10.0**places)))
         if evidence >= _EVIDENCE:
-            points = ((text, text.find(".")) for text in known)
-            return max((len(text) - at - 1 for text, at in points if at >= 0), default=0)
-    return None
+            return True
+    return False
 
 
 def market_rows(document: bytes, exchange: str, symbol: str) -> MarketRows | None:

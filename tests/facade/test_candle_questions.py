@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import orjson
@@ -244,16 +245,41 @@ def test_a_start_within_a_candle_is_that_candles_at_one_exchange_and_the_nexts_a
 def test_numbers_of_too_many_digits_are_left_to_the_exchange(
     largest: str, decimals: int, exact: bool
 ) -> None:
-    opened = [NOW_MS // STEP_MS * STEP_MS - back * STEP_MS for back in range(40)]
-    parts = [str(7 * 10**decimals // (11 + place)).zfill(decimals) for place in range(40)]
+    count = 100
+    opened = [NOW_MS // STEP_MS * STEP_MS - back * STEP_MS for back in range(count)]
+    parts = [str(7 * 10**decimals // (11 + place)).zfill(decimals) for place in range(count)]
     turnovers = [f"{largest}.{part[-decimals:]}" for part in parts]
     cells = dict(zip(opened, turnovers, strict=True))
     candles = {each: [*["1.5"] * 5, text, *["1"] * 5] for each, text in cells.items()}
-    rows = ToldByExchange(candles, NOW_MS).document(NOW_MS, 40)
-    found = [rows.are_exact(range(line, line + 1), [5]) for line in range(40)]
+    rows = ToldByExchange(candles, NOW_MS).document(NOW_MS, count)
+    found = [rows.are_exact(range(line, line + 1), [5]) for line in range(count)]
     assert all(found) if exact else not any(found)
     for time_ms, row in zip(rows.times, rows.cells, strict=True):
         assert not exact or Decimal(row[5]) == Decimal(cells[time_ms])
+
+
+@pytest.mark.parametrize("count", [40, 120, 1000])
+@pytest.mark.parametrize("whole_digits", range(8, 13))
+@pytest.mark.parametrize("decimals", range(4, 9))
+def test_ever_so_many_numbers_of_too_many_digits_show_none(
+    count: int, whole_digits: int, decimals: int
+) -> None:
+    """Some of them are short as float64 by chance, more among more of them."""
+    chance = Random(count)  # noqa: S311
+    span = 10 ** (whole_digits + decimals)
+    # Turnovers of a market vary by half of them, so none is small enough to show all its places.
+    units = [chance.randrange(span * 45 // 100, span * 85 // 100) for _ in range(count)]
+    turnovers = [f"{Decimal(each).scaleb(-decimals):f}" for each in units]
+    candles = {
+        NOW_MS // STEP_MS * STEP_MS - back * STEP_MS: [*["1.5"] * 5, text, *["1"] * 5]
+        for back, text in enumerate(turnovers)
+    }
+    rows = ToldByExchange(candles, NOW_MS).document(NOW_MS, count)
+    for line, (time_ms, row) in enumerate(zip(rows.times, rows.cells, strict=True)):
+        if rows.are_exact(range(line, line + 1), [5]):
+            assert Decimal(row[5]) == Decimal(candles[time_ms][5])
+    if whole_digits + decimals <= 15:
+        assert rows.are_exact(range(count), [5])
 
 
 def test_few_numbers_show_little() -> None:
