@@ -60,12 +60,27 @@ class _Document:
         self.whole, self.published = False, None
 
 
-@dataclass(frozen=True, slots=True)
 class _Stored:
-    """A document as it was published, under this version and content hash."""
+    """A document as it was published, under this version and content hash.
 
-    published: tuple[int, str]
-    text: ChunkedText
+    `whole_bytes`: the memory that it takes. While its rows are kept, too, they share its chunks
+    with it, and it takes `ends_bytes`: the first and last chunk of each market.
+    """
+
+    def __init__(self, published: tuple[int, str], document: ChunkedDocument) -> None:
+        index = document.index
+        ends = (index.deflated[each.first] + index.deflated[each.end - 1] for each in index.markets)
+        self.published = published
+        self.whole_bytes = index.size.deflated + index.memory_bytes
+        self.ends_bytes = sum(ends) + index.memory_bytes
+        self._pieces = document.pieces
+        self._index = index
+        self._text: ChunkedText | None = None
+
+    def series(self) -> ChunkedSeries:
+        if self._text is None:
+            self._text, self._pieces = ChunkedText(b"".join(self._pieces), self._index), ()
+        return ChunkedSeries(self._text, is_ours=True)
 
 
 class KeptSeries(PreviousSeries):
@@ -114,7 +129,7 @@ class KeptDocuments:
         self._limit_bytes = round(limit_mb * 2**20)
         self._lock = Lock()
         self._documents: dict[Timeframe, _Document] = {}
-        self._stored: dict[Timeframe, _Stored] = {}  # those whose rows are not all here
+        self._stored: dict[Timeframe, _Stored] = {}
         self._last_times: dict[Timeframe, Times] = {}
         self._reserved: dict[str, int] = {}
         self._bytes = 0
@@ -196,19 +211,18 @@ class KeptDocuments:
         content_hash: str,
         document: ChunkedDocument | None = None,
     ) -> None:
-        """Tells under which version the document that was finished last is stored. Without all of
-        its rows here, `document` is held instead, if there is room."""
-        published = version, content_hash
+        """Tells under which version the document that was finished last is stored. `document` is
+        held, if there is room, for the time when its rows are not here."""
         with self._lock:
             self._stored.pop(timeframe, None)
             kept = self._documents.get(timeframe)
             if kept is not None and kept.whole:
-                kept.published = published
-            elif document is not None and self._has_room(timeframe, document):
-                if kept is not None:
-                    self._forget_document(timeframe)
-                text = ChunkedText(b"".join(document.pieces), document.index)
-                self._stored[timeframe] = _Stored(published, text)
+                kept.published = version, content_hash
+            if document is not None:
+                self._stored[timeframe] = _Stored((version, content_hash), document)
+                self._trim_stored()
+            if kept is not None and not kept.whole and timeframe in self._stored:
+                self._forget_document(timeframe)
 
     def is_published(self, timeframe: Timeframe) -> bool:
         """Whether the document is here as this process published it last."""
@@ -229,23 +243,23 @@ class KeptDocuments:
                 document.series = {entry.series.market.key: entry.series for entry in entries}
                 metas = {entry.series.market.key: entry.meta for entry in entries}
                 return KeptSeries(version, document.series, metas)
-        if stored is not None and stored.published == (version, content_hash):
-            return ChunkedSeries(stored.text, is_ours=True)
-        return None
+        if stored is None or stored.published != (version, content_hash):
+            return None
+        return stored.series()
 
-    def _has_room(self, timeframe: Timeframe, document: ChunkedDocument) -> bool:
-        """Whether one more document without rows fits; coarser ones go to make room for it."""
-        size = document.index.size.deflated + document.index.memory_bytes
-        room = self._limit_bytes // _STORED_PART - size
-        while room >= 0 and self._stored_bytes() > room:
-            coarsest = max(self._stored, key=_interval_ms)
-            if coarsest.interval_ms <= timeframe.interval_ms:
-                return False
-            del self._stored[coarsest]
-        return room >= 0
+    def _trim_stored(self) -> None:
+        """Lets go of documents that are held as they are stored and find no room, the coarsest
+        first."""
+        while self._stored and self._stored_bytes() > self._limit_bytes // _STORED_PART:
+            del self._stored[max(self._stored, key=_interval_ms)]
 
     def _stored_bytes(self) -> int:
-        return sum(stored.text.memory_bytes for stored in list(self._stored.values()))
+        taken = 0
+        for timeframe, stored in list(self._stored.items()):
+            kept = self._documents.get(timeframe)
+            is_shared = kept is not None and kept.published == stored.published
+            taken += stored.ends_bytes if is_shared else stored.whole_bytes
+        return taken
 
     def _with_shared_times(
         self, timeframe: Timeframe, chunks: KeptMarket
@@ -272,6 +286,7 @@ class KeptDocuments:
         """A run that uses its series keeps them until it has replaced them."""
         document = self._documents.pop(timeframe)
         self._bytes -= sum(entry.size for entry in document.entries.values())
+        self._trim_stored()
 
 
 def _entry(

@@ -247,14 +247,34 @@ def test_documents_without_rows_take_a_quarter_of_the_limit_the_finest_first() -
     assert held(12 * size + 2 * size) == [FINEST, COARSE, COARSEST]
 
 
-def test_rows_that_find_room_take_the_place_of_what_was_stored() -> None:
+def test_rows_come_and_go_and_what_is_stored_stays_until_the_next_publish() -> None:
     kept = KeptDocuments(1)
     kept.reserve("bases", 2**20)
     published(kept, {A: of(COARSE)}, COARSE)
+    stored_bytes = kept.bytes - 2**20
     assert isinstance(kept.series(COARSE, 3, f"hash {COARSE}"), ChunkedSeries)
     kept.reserve("bases", 0)
     published(kept, {A: of(COARSE)}, COARSE)
     assert isinstance(kept.series(COARSE, 3, f"hash {COARSE}"), KeptSeries)
-    kept.reserve("bases", 2**21)
-    assert kept.series(COARSE, 3, f"hash {COARSE}") is None
-    assert kept.bytes == 2**21
+    # The rows go for others' sake after the document was published.
+    kept.reserve("bases", 2**20)
+    assert kept.is_published(COARSE)
+    found = kept.series(COARSE, 3, f"hash {COARSE}")
+    assert isinstance(found, ChunkedSeries)
+    assert list(found[A.key].rows) == list(of(COARSE))
+    assert kept.bytes == 2**20 + stored_bytes
+    kept.publish(COARSE, 4, "of another process")
+    assert not kept.is_published(COARSE)
+    assert kept.bytes == 2**20
+
+
+def test_rows_of_a_finer_document_push_out_those_of_a_published_one() -> None:
+    one = KeptDocuments(1)
+    published(one, {A: of(FINEST)}, FINEST)
+    kept = KeptDocuments(one.bytes * 1.2 / 2**20)
+    for timeframe in (COARSEST, FINEST):
+        published(kept, {A: of(timeframe)}, timeframe)
+    assert isinstance(kept.series(FINEST, 3, f"hash {FINEST}"), KeptSeries)
+    found = kept.series(COARSEST, 3, f"hash {COARSEST}")
+    assert isinstance(found, ChunkedSeries)
+    assert list(found[A.key].rows) == list(of(COARSEST))

@@ -18,7 +18,7 @@ from tests.fixtures.simulator import NOW_MS, StartSimulator
 from tests.jobs.test_closes import CANDLE, MIDNIGHT_MS, Closes, opened
 
 EACH = 2
-LITTLE_MB = 0.6  # the rows of about half of the documents, after the bases
+LITTLE_MB = 0.8  # the rows of most documents, after the bases
 
 
 def restart(closes: Closes, memory_mb: float = 512) -> None:
