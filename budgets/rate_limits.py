@@ -148,8 +148,14 @@ class ExchangeLimits:
         now, budget = self._clock.monotonic_s(), account.budget
         budget.give_back(now, ticket)
         if headers and self._shared is not None:
-            limit, slot = budget.limit, ticket.slot
-            self._shared.answered(self.exchange, request.counter, limit, slot, ticket.weight)
+            self._shared.answered(
+                self.exchange,
+                request.counter,
+                budget.limit,
+                ticket.slot,
+                ticket.weight,
+                request.symbol,
+            )
         reported = number_of(headers, budget.limit.header)
         if reported is not None and reported <= _HIGHEST_USE * budget.limit.quantity:
             left_s = window_left_s(budget.limit, headers)

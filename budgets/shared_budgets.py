@@ -243,11 +243,21 @@ class SharedBudgets:
         return answer
 
     def answered(
-        self, exchange: Exchange, counter: str, limit: Limit, slot: str, weight: int
+        self,
+        exchange: Exchange,
+        counter: str,
+        limit: Limit,
+        slot: str,
+        weight: int,
+        market: str | None = None,
     ) -> None:
-        """A request that took room in this slot was answered: the exchange has counted it."""
+        """A request that took room in this slot was answered: the exchange has counted it.
+
+        `market`: as in `reserve`; room of a market's own is not given back, and must not be given
+        to the requests about none.
+        """
         block = self._blocks.get((exchange, counter))
-        if block is None or not slot:
+        if block is None or not slot or (limit.by_market and market is not None):
             return
         now = self._clock.monotonic_s()
         while block.counted and block.counted[0][0] < now - limit.window_s:

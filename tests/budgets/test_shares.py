@@ -51,7 +51,6 @@ def test_no_window_holds_more_than_the_budget_nor_more_than_the_share_of_those_t
         every.append((now + latency_s, weight))  # counted by the exchange as late as can be
         if wanted is not None:
             shared.append((now, weight))
-    window_s *= 1 - 1e-9  # as times are rounded
     assert most_in_any_window(every, window_s) <= budget.quantity
     assert most_in_any_window(shared, window_s) <= max(share * budget.quantity, 3)
 

@@ -90,6 +90,7 @@ async def test_no_window_ever_has_more_than_our_part_of_a_limit(redis_url: str, 
     for counter in ("open_interest", "funding"):
         wishes += [(counter, each) for each in markets for _ in range(chance.choice([5, 30]))]
     wishes += [("funding_now", None)] * 25
+    wishes += [("funding_now", each) for each in markets for _ in range(9)]
     chance.shuffle(wishes)
 
     async def all_of_them() -> None:
@@ -179,6 +180,30 @@ async def test_budgets_of_markets_are_forgotten_when_nothing_of_them_is_used(
     # Ten at once; others wait until the ten have been out of use for a window.
     assert [at < 2 for at in admitted] == [True] * 10 + [False] * 15
     assert [at < 5 for at in admitted] == [True] * 20 + [False] * 5
+
+
+async def test_answers_about_markets_give_no_room_to_requests_about_none(redis_url: str) -> None:
+    time = VirtualTime()
+    stores = [VirtualStore(redis_url, time, latency_s=0.001) for _ in range(2)]
+    one, other = (
+        ExchangeLimits(OKX, FRACTION, time.clock, SharedBudgets(store, "default", time.clock))
+        for store in stores
+    )
+    about_none, about_btc = request("funding_now", None), request("funding_now", "BTCUSDT")
+
+    async def all_of_them() -> None:
+        for _ in range(5):
+            await other.admit(about_none)  # not answered for long
+        for asked in (about_none, *[about_btc] * 9):
+            one.answered(asked, await one.admit(asked), {"Date": ""})
+        await time.clock.sleep(2.1)
+        await one.admit(about_none)  # gives back what the answered one took
+        taken = await stores[0].execute("HVALS", "budget:default:okx:funding_now")
+        assert 5 + 1 <= sum(map(int, taken)) <= 9
+
+    await time.run(asyncio.create_task(all_of_them()))
+    for store in stores:
+        await store.aclose()
 
 
 async def test_what_the_store_holds_of_a_market(redis_url: str) -> None:
