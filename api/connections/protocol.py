@@ -46,7 +46,8 @@ class ServingProtocol(HttpToolsProtocol):
     """Disconnects clients that send a request's head, or take an answer, too slowly.
 
     The time for a head counts from the connection's opening, or from the first byte of a later
-    request. An answer must be taken at PIECE_BYTES per `piece_deadline_s`.
+    request. An answer must be taken at PIECE_BYTES per `piece_deadline_s`. Where the process stood
+    still, what had come meanwhile is read before a client is late.
     """
 
     def __init__(
@@ -331,7 +332,7 @@ class ServingProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
-        self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)
+        self._start_timer(_LINGER_S, self.transport.abort)
 
     # Deadlines.
 
@@ -349,8 +350,16 @@ class ServingProtocol(HttpToolsProtocol):
 
     def _start_head_timer(self) -> None:
         self._stop_timer()
-        deadline_s = self.limits.head_deadline_s
-        self._timer = self.loop.call_later(deadline_s, self._on_late_head)
+        self._start_timer(self.limits.head_deadline_s, self._on_late_head)
+
+    def _start_timer(self, deadline_s: float, on_late: Callable[[], None]) -> None:
+        # In two halves: when the event loop was blocked for longer than the deadline, its timer is
+        # due before a connection that was just opened is read for the first time.
+        half_s = deadline_s / 2
+        self._timer = self.loop.call_later(half_s, self._start_second_half, half_s, on_late)
+
+    def _start_second_half(self, half_s: float, on_late: Callable[[], None]) -> None:
+        self._timer = self.loop.call_later(half_s, on_late)
 
     def _on_late_head(self) -> None:
         if self.flow.read_paused:
