@@ -47,7 +47,7 @@ class ServingProtocol(HttpToolsProtocol):
 
     The time for a head counts from the connection's opening, or from the first byte of a later
     request. An answer must be taken at PIECE_BYTES per `piece_deadline_s`. Where the process stood
-    still, what had come meanwhile is read before a client is late.
+    still, what came meanwhile is read before a client is late for its head.
     """
 
     def __init__(
@@ -353,8 +353,8 @@ class ServingProtocol(HttpToolsProtocol):
         self._start_timer(self.limits.head_deadline_s, self._on_late_head)
 
     def _start_timer(self, deadline_s: float, on_late: Callable[[], None]) -> None:
-        # In two halves: when the event loop was blocked for longer than the deadline, its timer is
-        # due before a connection that was just opened is read for the first time.
+        # In two halves: where the process stood still for longer than the deadline, uvloop runs a
+        # timer before it reads what came meanwhile; so does asyncio for a new connection.
         half_s = deadline_s / 2
         self._timer = self.loop.call_later(half_s, self._start_second_half, half_s, on_late)
 
