@@ -24,9 +24,10 @@ async def test_requests_that_came_while_the_process_stood_still_are_answered(
         writer.write(HEAD + b"Connection: close\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
     writer.close()
+    process = psutil.Process(service.process.pid)
+    await asyncio.sleep(0.5)  # until it does nothing but wait for the next request
     service.process.send_signal(signal.SIGSTOP)
     try:
-        process = psutil.Process(service.process.pid)
         await until_true(lambda: process.status() == psutil.STATUS_STOPPED)
         for _, writer in opened:
             writer.write(HEAD + b"Connection: close\r\n\r\n")
