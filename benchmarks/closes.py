@@ -24,7 +24,7 @@ from market.timeframes import COLLECTED, Timeframe
 PART: Final = "closes"
 # Any Sunday; its midnight is a close of every timeframe. The first collections are so much earlier
 # that the run before midnight publishes every document, as one of the last three always does.
-_FIRST: Final = "2026-03-01T23:40:00Z"
+_FIRST: Final = "2026-03-01T23:38:00Z"
 _LATE: Final = "2026-03-01T23:55:00Z"
 _MIDNIGHT: Final = "2026-03-02T00:00:00Z"
 _MIDNIGHT_MS: Final = 1_772_409_600_000
