@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, Secret, SecretStr, ValidationError, field_validator
 
@@ -49,14 +49,28 @@ VALUES = st.recursive(
 )
 
 
+def as_whole(value: Any) -> Any:
+    """To JSON Schema 3.0 is a whole number; pydantic takes it for one only where it is not strict,
+    which would take texts, too."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [as_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {key: as_whole(each) for key, each in value.items()}
+    return value
+
+
 @settings(max_examples=150)
 @given(key=st.sampled_from(list(Model.model_fields)), value=VALUES)
+@example(key="count", value=3.0)
+@example(key="table", value={"name": 0.0})
 def test_a_schema_takes_what_pydantic_takes_of_json(key: str, value: Any) -> None:
     schema = config_schema(Model)
     assert schema is not None
     why = refusal(schema, key, value)
     try:
-        Model.model_validate_json(json.dumps({key: value}), strict=True)
+        Model.model_validate_json(json.dumps({key: as_whole(value)}), strict=True)
     except ValidationError:
         assert why is not None
     else:
